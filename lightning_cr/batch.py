@@ -1,0 +1,149 @@
+"""The two contracts: :class:`Batch`, what a loader gives, and :class:`Features`, what a loss sees.
+
+Nothing is ever derived from values ("the text is ###", "the logit is not 0"): what exists is said by an index or a mask.
+Slot k of the K text negatives is kind k, so a per-kind threshold is a ``(K,)`` tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_cr import distributed
+
+__all__ = ["Batch", "Features", "unpack"]
+
+
+def unpack(packed: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Spreads packed rows over their slots.
+
+    Args:
+        packed: ``(N, D)``, the rows that exist.
+        index: ``(B, K)``, row of ``packed`` in each slot, -1 where there is none.
+
+    Returns:
+        ``(B, K, D)`` with exact zeros in empty slots (their gradient is exactly zero too), and the mask ``(B, K)``.
+    """
+    mask = index >= 0
+    if packed.shape[0] == 0:
+        return packed.new_zeros((*index.shape, packed.shape[-1])) + packed.sum(), mask
+    rows = packed[index.clamp(min=0)]
+    return torch.where(mask.unsqueeze(-1), rows, torch.zeros_like(rows)), mask
+
+
+@dataclass
+class Batch:
+    """What the loader gives: B images with their captions, and the negatives that exist.
+
+    Attributes:
+        images: ``(B, 3, H, W)`` uint8; the encoder normalises them on its own device.
+        tokens: ``(B + M, L)`` int64: the B captions, then the M text negatives that exist; L is the longest of them.
+        negative_index: ``(B, K)`` int64, row of ``tokens`` that holds the negative of each slot, -1 where there is none.
+        kinds: K names, one a slot.
+        concreteness: ``(B, K)`` float in [0, 1], concreteness of the concept that was replaced; 0 in an empty slot and
+            where the negative's rule does not rate it.
+        negative_images: ``(N, 3, H, W)`` uint8: the negative images that exist.
+        negative_image_index: ``(B, J)`` int64, row of ``negative_images`` in each slot, -1 where there is none.
+        sample_ids: ``(B,)`` int64, identifies the pair of image and caption.
+        image_ids: ``(B,)`` int64, equal for two captions of one image: those are never each other's negatives.
+        texts: The B captions and M negatives as text, in the order of ``tokens``.
+        skipped: One line for each input that could not be read and was replaced by another.
+    """
+
+    images: Tensor
+    tokens: Tensor
+    negative_index: Tensor
+    kinds: tuple[str, ...]
+    concreteness: Tensor
+    negative_images: Tensor
+    negative_image_index: Tensor
+    sample_ids: Tensor
+    image_ids: Tensor
+    texts: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return self.images.shape[0]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The same batch on another device (Lightning calls this)."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory (the DataLoader calls this)."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function: Any) -> Batch:
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: function(v) for name, v in tensors.items() if isinstance(v, Tensor)})
+
+
+@dataclass
+class Features:
+    """What a loss sees: unit vectors in fp32, masks, ids, and the rows of the other ranks.
+
+    Attributes:
+        image: ``(B, D)`` unit norm.
+        text: ``(B, D)`` unit norm.
+        negative_text: ``(B, K, D)`` unit norm, exact zeros where ``negative_text_mask`` is false.
+        negative_text_mask: ``(B, K)`` bool.
+        negative_image: ``(B, J, D)`` unit norm, exact zeros where ``negative_image_mask`` is false.
+        negative_image_mask: ``(B, J)`` bool.
+        concreteness: ``(B, K)`` in [0, 1], of the concept that was replaced.
+        kinds: K names, one a slot of ``negative_text``.
+        sample_ids: ``(B,)``.
+        image_ids: ``(B,)``.
+        logit_scale: Scalar; logit = logit_scale * cosine.
+        gathered: The rows of all ranks, rank-major, with gradient; None on one process: use :attr:`all`.
+        offset: Row of ``all`` at which this rank's rows begin.
+    """
+
+    image: Tensor
+    text: Tensor
+    negative_text: Tensor
+    negative_text_mask: Tensor
+    negative_image: Tensor
+    negative_image_mask: Tensor
+    concreteness: Tensor
+    kinds: tuple[str, ...]
+    sample_ids: Tensor
+    image_ids: Tensor
+    logit_scale: Tensor
+    gathered: Features | None = None
+    offset: int = 0
+
+    def __len__(self) -> int:
+        return self.image.shape[0]
+
+    @property
+    def all(self) -> Features:
+        """The rows of all ranks; this object itself on one process."""
+        return self if self.gathered is None else self.gathered
+
+    @property
+    def targets(self) -> Tensor:
+        """``(B,)``: the row of :attr:`all` that holds each local row's own counterpart."""
+        return torch.arange(len(self), device=self.image.device) + self.offset
+
+    @property
+    def same_image(self) -> Tensor:
+        """``(B, W * B)`` bool: another row shows the same image, so it is no negative; own column is false."""
+        same = self.image_ids[:, None] == self.all.image_ids[None, :]
+        same[torch.arange(len(self), device=same.device), self.targets] = False
+        return same
+
+    def gather(self) -> Features:
+        """The same features with :attr:`gathered` filled from all ranks, with gradient.
+
+        Every rank must hold the same number of rows. On one process it is the object itself.
+        """
+        if distributed.world_size() == 1:
+            return self
+        with_gradient = ("image", "text", "negative_text", "negative_image")
+        without = ("negative_text_mask", "negative_image_mask", "concreteness", "sample_ids", "image_ids")
+        rows = {name: distributed.gather_with_gradient(getattr(self, name)) for name in with_gradient}
+        rows |= {name: distributed.gather(getattr(self, name)) for name in without}
+        return replace(self, gathered=replace(self, **rows), offset=distributed.rank() * len(self))

@@ -1,0 +1,86 @@
+"""The door of a data source: where pairs of image and caption come from."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from lightning_cr.encoders.base import Preprocess
+from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
+
+__all__ = ["Sample", "Source", "Split", "sample_rng"]
+
+
+@dataclass
+class Sample:
+    """One pair of image and caption, as a source gives it.
+
+    Attributes:
+        image: ``(3, H, W)`` uint8, resized and cropped as the encoder wants it.
+        caption: The chosen caption.
+        sample_id: Identifies the pair within the split.
+        image_id: Identifies the image; equal for its other captions.
+        annotated: The caption with part-of-speech tags, where the source knows them; else the tagger finds them.
+        negatives: Slot name to a negative that the source itself makes, with the picture it is true of or None; a slot
+            named here is not filled by a text rule.
+        skipped: One line for each input that could not be read and was replaced.
+    """
+
+    image: Tensor
+    caption: str
+    sample_id: int
+    image_id: int
+    annotated: AnnotatedCaption | None = None
+    negatives: dict[str, tuple[Negative, Tensor | None]] | None = None
+    skipped: tuple[str, ...] = ()
+
+
+class Split(ABC):
+    """The samples of one split, by index; all that is random comes from the generator that is handed in."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Samples in an epoch."""
+
+    @abstractmethod
+    def sample(self, index: int, rng: random.Random, epoch: int) -> Sample:
+        """The sample at an index.
+
+        Args:
+            index: 0 <= index < len(self).
+            rng: Seeded from (seed, epoch, index) alone, so that workers, ranks and a resume change nothing.
+            epoch: Number of the epoch, from 0 (an infinite source draws other samples in each).
+        """
+
+
+class Source(ABC):
+    """Opens the splits of a data set."""
+
+    kinds: tuple[str, ...] = ()
+    """Names of the negatives that the source itself makes."""
+
+    @abstractmethod
+    def open(self, root: Path | None, preprocess: Preprocess, seed: int) -> tuple[Split, Split]:
+        """The training split and the held-out split.
+
+        Args:
+            root: ``--data.root``; None where none was given.
+            preprocess: What the encoder wants of pixels.
+            seed: Of the run.
+
+        Raises:
+            DataError: A folder or file is missing or unreadable; the message says what was looked for and how to get it.
+        """
+
+
+def sample_rng(seed: int, epoch: int, index: int) -> random.Random:
+    """A generator that depends on (seed, epoch, index) and on nothing else.
+
+    >>> sample_rng(1, 0, 7).random() == sample_rng(1, 0, 7).random()
+    True
+    """
+    return random.Random(f"{seed}/{epoch}/{index}")

@@ -1,0 +1,79 @@
+"""The door of the text negatives: an annotated caption and a random generator in, at most one negative a rule out."""
+
+from __future__ import annotations
+
+import random
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+__all__ = ["AnnotatedCaption", "Negative", "TextRule", "Token"]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One word or mark of a caption.
+
+    Attributes:
+        text: As it stands in the caption.
+        start: First character in the caption.
+        end: One past the last character.
+        tag: Penn Treebank part-of-speech tag (``NN``, ``NNS``, ``JJ``, ``VBG``, ``IN``, ``DT`` ...).
+    """
+
+    text: str
+    start: int
+    end: int
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatedCaption:
+    """A caption with its tokens.
+
+    Attributes:
+        text: The caption.
+        tokens: Its words and marks, in order; what lies between them is white space.
+    """
+
+    text: str
+    tokens: tuple[Token, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """A caption that is false for the picture, and how it was made.
+
+    Attributes:
+        text: The false caption; never equal to the caption it was made from.
+        kind: The slot it fills: a SugarCrepe category such as ``replace_rel`` or ``swap_att``.
+        original: The words that were replaced (for a swap, the first of the two).
+        replacement: What stands there now (for a swap, the second of the two).
+        start: First character of the caption that differs by the edit.
+        end: One past the last character of the caption that differs by the edit (a swap spans both places).
+        concreteness: Of ``original``, in [0, 1]; None where it was not rated.
+    """
+
+    text: str
+    kind: str
+    original: str
+    replacement: str
+    start: int
+    end: int
+    concreteness: float | None = None
+
+
+class TextRule(ABC):
+    """Makes one kind of negative from a caption, or none where the caption gives no occasion."""
+
+    @abstractmethod
+    def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
+        """Edits the caption.
+
+        Args:
+            caption: The annotated caption.
+            kind: Name of the slot the negative is for; it goes into :attr:`Negative.kind`.
+            rng: The only source of randomness, so that the same seed gives the same negative.
+
+        Returns:
+            The negative, or None: never a placeholder, never the caption itself.
+        """
