@@ -1,7 +1,7 @@
 """The two contracts: :class:`Batch`, what a loader gives, and :class:`Features`, what a loss sees.
 
-Nothing is ever derived from values ("the text is ###", "the logit is not 0"): what exists is said by an index or a mask.
-Slot k of the K text negatives is kind k, so a per-kind threshold is a ``(K,)`` tensor.
+Nothing is ever derived from values ("the text is ###", "the logit is not 0"): what exists is said by an index or a
+mask. Slot k of the K text negatives is kind k, so a per-kind threshold is a ``(K,)`` tensor.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ class Batch:
     Attributes:
         images: ``(B, 3, H, W)`` uint8; the encoder normalises them on its own device.
         tokens: ``(B + M, L)`` int64: the B captions, then the M text negatives that exist; L is the longest of them.
-        negative_index: ``(B, K)`` int64, row of ``tokens`` that holds the negative of each slot, -1 where there is none.
+        negative_index: ``(B, K)`` int64, row of ``tokens`` that holds the negative of each slot, -1 where there is
+            none.
         kinds: K names, one a slot.
         concreteness: ``(B, K)`` float in [0, 1], concreteness of the concept that was replaced; 0 in an empty slot and
             where the negative's rule does not rate it.
@@ -144,6 +145,6 @@ class Features:
             return self
         with_gradient = ("image", "text", "negative_text", "negative_image")
         without = ("negative_text_mask", "negative_image_mask", "concreteness", "sample_ids", "image_ids")
-        rows = {name: distributed.gather_with_gradient(getattr(self, name)) for name in with_gradient}
+        rows: dict[str, Any] = {name: distributed.gather_with_gradient(getattr(self, name)) for name in with_gradient}
         rows |= {name: distributed.gather(getattr(self, name)) for name in without}
         return replace(self, gathered=replace(self, **rows), offset=distributed.rank() * len(self))

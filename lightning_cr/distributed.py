@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["all_reduce_sum", "gather", "gather_with_gradient", "rank", "world_size"]
+__all__ = ["all_reduce_sum", "gather", "gather_objects", "gather_with_gradient", "rank", "world_size"]
 
 
 def world_size() -> int:
@@ -54,7 +54,7 @@ def gather_with_gradient(tensor: Tensor) -> Tensor:
     """
     if world_size() == 1:
         return tensor
-    return _Gather.apply(tensor)  # type: ignore[no-any-return, no-untyped-call]
+    return _Gather.apply(tensor)  # type: ignore[no-any-return]
 
 
 def gather(tensor: Tensor) -> Tensor:
@@ -74,3 +74,15 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     total = tensor.detach().clone()
     dist.all_reduce(total)
     return total
+
+
+def gather_objects(tables: list[dict[str, list[Any]]]) -> list[dict[str, list[Any]]]:
+    """Joins the lists of all ranks, table by table and key by key."""
+    if world_size() == 1:
+        return tables
+    received: list[Any] = [None] * world_size()
+    dist.all_gather_object(received, tables)
+    return [
+        {key: [entry for other in received for entry in other[number][key]] for key in table}
+        for number, table in enumerate(tables)
+    ]

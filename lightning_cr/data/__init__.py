@@ -1,0 +1,7 @@
+"""Data sources, and the data module that makes batches of them."""
+
+from lightning_cr.data.base import Sample, Source, Split
+from lightning_cr.data.coco import CocoFolder
+from lightning_cr.data.scenes import Scenes
+
+__all__ = ["CocoFolder", "Sample", "Scenes", "Source", "Split"]

@@ -56,12 +56,31 @@ class Split(ABC):
             epoch: Number of the epoch, from 0 (an infinite source draws other samples in each).
         """
 
+    @property
+    @abstractmethod
+    def pictures(self) -> int:
+        """Number of distinct pictures, for evaluation."""
+
+    @abstractmethod
+    def picture(self, index: int) -> Tensor:
+        """One picture without augmentation, ``(3, S, S)`` uint8; 0 <= index < pictures."""
+
+    @abstractmethod
+    def captions(self, index: int) -> list[str]:
+        """All captions of one picture; 0 <= index < pictures."""
+
 
 class Source(ABC):
     """Opens the splits of a data set."""
 
     kinds: tuple[str, ...] = ()
     """Names of the negatives that the source itself makes."""
+
+    lexicon: str = "coco"
+    """Which lexicon fits its captions, where the configuration names none."""
+
+    max_skipped: int = 0
+    """Unreadable inputs that are replaced and counted before the run stops."""
 
     @abstractmethod
     def open(self, root: Path | None, preprocess: Preprocess, seed: int) -> tuple[Split, Split]:
@@ -73,7 +92,7 @@ class Source(ABC):
             seed: Of the run.
 
         Raises:
-            DataError: A folder or file is missing or unreadable; the message says what was looked for and how to get it.
+            DataError: A folder or file is missing or unreadable; says what was looked for and how to get it.
         """
 
 

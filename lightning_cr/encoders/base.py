@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Encoder", "EncoderConfig", "Preprocess", "Tokenizer"]
+__all__ = ["Encoder", "EncoderConfig", "Preprocess", "Tokenizer", "tokenize"]
 
 LOG_SCALE_LIMIT = 4.6052  # ln 100: CLIP's clamp of the logarithm of the logit scale
 
@@ -27,8 +27,10 @@ class EncoderConfig:
         freeze_image: Keep the image tower as it is.
         freeze_text: Keep the text tower as it is.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, more time.
-        micro_batch_size: Encode this many rows at a time under checkpointing, so that a big batch needs the memory of one
-            chunk; 0 encodes all rows at once. Features and gradients are the same.
+        micro_batch_size: Encode this many rows at a time under checkpointing, so that a big batch needs the memory of
+            one chunk; 0 encodes all rows at once. Features and gradients are the same.
+        activation: What the weights were trained with, ``gelu`` or ``quick_gelu``, for a file that does not say it
+            itself; empty trusts the file or the tag. A mismatch with the model's own activation is refused.
         shorten: Cut tokens to the batch's longest caption where that is exact; false encodes the full context, as the
             public trainers do (for comparison).
     """
@@ -39,6 +41,7 @@ class EncoderConfig:
     freeze_text: bool = False
     gradient_checkpointing: bool = False
     micro_batch_size: int = 0
+    activation: str = ""
     shorten: bool = True
 
 
@@ -54,6 +57,15 @@ class Tokenizer(Protocol):
         ...
 
 
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
+    """Tokens ``(N, L)``, cut to the longest text where the tower allows it, else the full context."""
+    tokens = tokenizer(texts)
+    if not tokenizer.shortens or tokens.shape[0] == 0:
+        return tokens
+    used = (tokens != tokenizer.pad_id).any(dim=0).nonzero()
+    return tokens[:, : int(used[-1]) + 1]
+
+
 @dataclass(frozen=True)
 class Preprocess:
     """How pixels reach the image tower: the loader resizes and crops to uint8, the encoder normalises.
@@ -63,12 +75,15 @@ class Preprocess:
         mean: Per channel, of pixels in [0, 1].
         std: Per channel, of pixels in [0, 1].
         interpolation: ``bicubic`` or ``bilinear``.
+        resize_mode: ``shortest`` (shorter side to ``size``, centre crop), ``longest`` (longer side, padded with black)
+            or ``squash`` (both sides, the aspect ratio is lost).
     """
 
     size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     interpolation: str = "bicubic"
+    resize_mode: str = "shortest"
 
 
 class Encoder(nn.Module, ABC):

@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lightning_cr.negatives.text.lexicon import Lexicon
 
 __all__ = ["AnnotatedCaption", "Negative", "TextRule", "Token"]
 
@@ -64,6 +68,21 @@ class Negative:
 
 class TextRule(ABC):
     """Makes one kind of negative from a caption, or none where the caption gives no occasion."""
+
+    _lexicon: Lexicon | None = None
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """The words to choose from; COCO's where :meth:`bind` was not called."""
+        if self._lexicon is None:
+            from lightning_cr.negatives.text.lexicon import Lexicon
+
+            self._lexicon = Lexicon()
+        return self._lexicon
+
+    def bind(self, lexicon: Lexicon) -> None:
+        """Gives the rule its words; the door calls it, so that all its rules share one lexicon."""
+        self._lexicon = lexicon
 
     @abstractmethod
     def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:

@@ -1,0 +1,38 @@
+"""The run's full configuration, in its own folder and in its checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as pl
+import yaml
+
+__all__ = ["SaveConfig"]
+
+
+class SaveConfig(pl.Callback):
+    """Writes ``config.yaml`` into the run's folder and puts the same values into every checkpoint.
+
+    Args:
+        config: All values, as plain dicts, lists, strings and numbers.
+    """
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Writes the file, on the first rank."""
+        folder = trainer.log_dir
+        if folder is not None and trainer.is_global_zero:
+            path = Path(folder) / ("config.yaml" if stage == "fit" else f"{stage}_config.yaml")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # What belongs to one call only would be in the way of using the file as a configuration.
+            kept = {key: value for key, value in self.config.items() if key not in ("config", "ckpt_path")}
+            path.write_text(yaml.safe_dump(kept, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Adds the configuration under ``config``."""
+        checkpoint["config"] = {key: self.config[key] for key in ("seed_everything", "model", "data")}

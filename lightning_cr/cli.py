@@ -1,0 +1,208 @@
+"""The command line: a stock LightningCLI with a fixed task and data module.
+
+``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own; several ``--config`` are laid over each other.
+What is added here: one-line errors with a suggestion, a folder of its own for each run, and a stop where resuming would
+ignore a changed value.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import lightning as pl
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from lightning_cr.callbacks import Interrupted, Progress, RescueCheckpointIO, RunReport, SaveConfig
+from lightning_cr.data.datamodule import CompositionData
+from lightning_cr.errors import CheckpointError, ConfigError, LightningCRError
+from lightning_cr.messages import explain
+from lightning_cr.resume import check_resume, saved_config
+from lightning_cr.task import CompositionTask
+
+__all__ = ["CompositionCLI", "build", "main"]
+
+DEFAULTS: dict[str, Any] = {
+    "model.losses": {"contrastive": {"class_path": "lightning_cr.losses.ContrastiveLoss"}},
+    "data.source": {"class_path": "lightning_cr.data.Scenes"},
+    "data.benchmarks": {"scenes": {"class_path": "lightning_cr.benchmarks.ScenesBenchmark"}},
+    "trainer.default_root_dir": "runs",
+    "trainer.max_epochs": 1,
+    "trainer.num_sanity_val_steps": -1,  # the whole validation before the first step: the table's "before"
+    "trainer.log_every_n_steps": 10,
+}
+
+
+class Parser(LightningArgumentParser):
+    """A parser whose errors are one line with a suggestion, not pages of usage."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False} | kwargs)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raises what was wrong as a :class:`ConfigError`."""
+        if not self.exit_on_error:  # a parser inside the parser, whose error the outer one reports
+            super().error(message, ex)
+        raise ConfigError(explain(message, self)) from ex
+
+
+class CompositionCLI(LightningCLI):
+    """Parses, builds and runs; see :func:`main` and :func:`build`.
+
+    Args:
+        run: Whether the command line begins with a subcommand that is carried out.
+    """
+
+    def __init__(self, run: bool = True) -> None:
+        super().__init__(
+            CompositionTask,
+            CompositionData,
+            run=run,
+            parser_class=Parser,
+            save_config_callback=None,  # ours is among the run's callbacks: it also puts the config into checkpoints
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the name of the run, and what a run without a configuration does."""
+        parser.add_argument(
+            "--name", type=str, default="", help="Folder of the run; by default named as the first --config."
+        )
+        parser.add_argument("--save_every", type=int, default=50, help="Steps between two checkpoints to go on from.")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        parser.set_defaults(DEFAULTS)
+
+    def _parse_ckpt_path(self) -> None:
+        self.subcommand = self.config.get("subcommand")
+        path = self._get(self.config, "ckpt_path")
+        if not path:
+            return
+        if not Path(path).is_file():
+            raise CheckpointError(f"--ckpt_path '{path}' is no file; a run's checkpoints lie in RUN/checkpoints")
+        saved = saved_config(path)
+        if self.subcommand == "fit":
+            check_resume(path, saved, self._dumped())
+        else:
+            # The model is the checkpoint's; its weights come from the checkpoint too, so none are fetched.
+            saved["model"]["encoder"]["pretrained"] = ""
+            saved["model"]["init_from"] = None
+            self.config = self.parser.parse_object({self.subcommand: {"model": saved["model"]}}, self.config)
+
+    def _dumped(self) -> dict[str, Any]:
+        config = self.config[self.subcommand] if self.subcommand else self.config
+        dumped = self._parser(self.subcommand).dump(config, skip_none=False, format="yaml")
+        plain: dict[str, Any] = yaml.safe_load(dumped)
+        return plain
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Gives the run its own folder, its loggers and the callbacks that every run has."""
+        config = self._get(self.config_init, "trainer")
+        if config["fast_dev_run"]:
+            return super().instantiate_trainer(**kwargs)
+        if config["logger"] in (None, True):
+            name = self._get(self.config, "name") or _run_name(self._get(self.config, "config"))
+            kwargs["logger"] = _loggers(config["default_root_dir"], name)
+        measured = bool(self.datamodule.benchmarks) and config["limit_val_batches"] != 0
+        own: list[pl.Callback] = [SaveConfig(self._dumped()), RunReport(), Progress()]
+        if config["enable_checkpointing"] is not False:
+            own += checkpoints(self._get(self.config, "save_every"), best=measured)
+            kwargs["plugins"] = [*(config["plugins"] or []), RescueCheckpointIO()]
+        kwargs["callbacks"] = [*(config["callbacks"] or []), *own]
+        return super().instantiate_trainer(**kwargs)
+
+
+def _run_name(configs: list[Any] | None) -> str:
+    return Path(str(configs[0])).stem if configs else "run"
+
+
+def _loggers(root: str, name: str) -> list[Logger]:
+    """CSV and TensorBoard in one folder, ``ROOT/NAME/version_K``, that no earlier run has used."""
+    table = CSVLogger(root, name=name)
+    return [table, TensorBoardLogger(root, name=name, version=table.version)]
+
+
+def checkpoints(save_every: int, best: bool) -> list[pl.Callback]:
+    """``last.ckpt`` every so many steps and at the end, ``best.ckpt`` by the mean of the benchmarks' headline scores."""
+    last = ModelCheckpoint(filename="last", every_n_train_steps=save_every, enable_version_counter=False)
+    if not best:
+        return [last]
+    return [
+        last,
+        ModelCheckpoint(filename="best", monitor="headline", mode="max", enable_version_counter=False),
+    ]
+
+
+def build(configs: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> CompositionCLI:
+    """Builds trainer, task and data module from configuration files, for notebooks and scripts.
+
+    Args:
+        configs: Files, laid over each other in order.
+        overrides: Flags as on the command line, ``"--data.batch_size=64"``.
+
+    Returns:
+        An object with ``trainer``, ``model`` and ``datamodule``: ``run.trainer.fit(run.model, run.datamodule)``.
+
+    Raises:
+        ConfigError: A name or value that is not known.
+    """
+    arguments = [part for config in configs for part in ("--config", str(config))]
+    with _arguments([*arguments, *overrides]):
+        return CompositionCLI(run=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line.
+
+    Args:
+        arguments: What follows the program's name; ``sys.argv`` where None.
+
+    Returns:
+        0 if all went well, 1 for a user's mistake (told in one line), 130 for Ctrl-C.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    with _arguments(sys.argv[1:] if arguments is None else arguments), warnings.catch_warnings():
+        for noise in _NOISE:
+            warnings.filterwarnings("ignore", message=noise)
+        try:
+            CompositionCLI()
+        except LightningCRError as error:
+            print(f"error: {_one_line(error)}", file=sys.stderr)
+            return 1
+        except Interrupted as stop:
+            print(stop, file=sys.stderr)
+            return 130
+    return 0
+
+
+_NOISE = (
+    ".*does not have many workers.*",  # num_workers is the user's choice, and 0 is right for the embedded world
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*The number of training batches .* is smaller than the logging interval.*",
+)
+
+
+def _one_line(error: Exception) -> str:
+    """The message; of an error in a loader's worker, which arrives with its traceback, the last line."""
+    text = str(error).strip()
+    if "Original Traceback" in text:
+        text = text.splitlines()[-1].partition(": ")[2]
+    return " ".join(text.split())
+
+
+@contextmanager
+def _arguments(arguments: Sequence[str]) -> Iterator[None]:
+    """Lets LightningCLI read these arguments; it warns of arguments handed in beside ``sys.argv``."""
+    saved, sys.argv = sys.argv, ["python -m lightning_cr", *arguments]
+    try:
+        yield
+    finally:
+        sys.argv = saved

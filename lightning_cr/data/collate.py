@@ -1,0 +1,110 @@
+"""From samples to a :class:`Batch`: negatives made, packed, tokenised together and cut to the longest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_cr.batch import Batch
+from lightning_cr.data.base import Sample, Split, sample_rng
+from lightning_cr.encoders.base import Tokenizer, tokenize
+from lightning_cr.negatives.text import TextNegatives
+from lightning_cr.negatives.text.base import Negative
+
+__all__ = ["Collate", "Prepared", "TrainingSamples"]
+
+
+class Prepared:
+    """A sample with its negatives, slot by slot.
+
+    Attributes:
+        sample: The pair of image and caption.
+        negatives: K entries, None where the caption gave no occasion.
+        pictures: K entries: the true picture of the negative, None where there is none.
+    """
+
+    def __init__(self, sample: Sample, negatives: list[Negative | None], pictures: list[Tensor | None]) -> None:
+        self.sample = sample
+        self.negatives = negatives
+        self.pictures = pictures
+
+
+class TrainingSamples(Dataset[Prepared]):
+    """The samples of a split with their negatives, drawn from (seed, epoch, index) alone.
+
+    Args:
+        split: Where the pairs come from.
+        negatives: The text rules.
+        kinds: The slots, in order.
+        seed: Of the run.
+    """
+
+    def __init__(self, split: Split, negatives: TextNegatives, kinds: tuple[str, ...], seed: int) -> None:
+        self.split = split
+        self.negatives = negatives
+        self.kinds = kinds
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, key: tuple[int, int]) -> Prepared:
+        """The sample at a key ``(epoch, index)``, which :class:`lightning_cr.data.loader.EpochSampler` gives."""
+        epoch, index = key
+        rng = sample_rng(self.seed, epoch, index)
+        sample = self.split.sample(index, rng, epoch)
+        own = sample.negatives or {}
+        ruled = dict(zip(self.negatives.kinds, self.negatives(sample.annotated or sample.caption, rng), strict=True))
+        negatives = [own[kind][0] if kind in own else ruled.get(kind) for kind in self.kinds]
+        pictures = [own[kind][1] if kind in own else None for kind in self.kinds]
+        return Prepared(sample, negatives, pictures)
+
+
+class Collate:
+    """Packs samples into a :class:`Batch`.
+
+    Args:
+        tokenizer: Of the text tower.
+        kinds: The slots, in order.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, kinds: tuple[str, ...]) -> None:
+        self.tokenizer = tokenizer
+        self.kinds = kinds
+
+    def __call__(self, rows: Sequence[Prepared]) -> Batch:
+        """Packs what exists; an empty slot gets the index -1."""
+        samples = [row.sample for row in rows]
+        texts = [sample.caption for sample in samples]
+        pictures: list[Tensor] = []
+        size = (len(rows), len(self.kinds))
+        text_index = torch.full(size, -1, dtype=torch.long)
+        picture_index = torch.full(size, -1, dtype=torch.long)
+        concreteness = torch.zeros(size)
+        for i, row in enumerate(rows):
+            for k, (negative, picture) in enumerate(zip(row.negatives, row.pictures, strict=True)):
+                if negative is None:
+                    continue
+                text_index[i, k] = len(texts)
+                concreteness[i, k] = negative.concreteness or 0.0
+                texts.append(negative.text)
+                if picture is not None:
+                    picture_index[i, k] = len(pictures)
+                    pictures.append(picture)
+        images = torch.stack([sample.image for sample in samples])
+        return Batch(
+            images=images,
+            tokens=tokenize(self.tokenizer, texts),
+            negative_index=text_index,
+            kinds=self.kinds,
+            concreteness=concreteness,
+            negative_images=torch.stack(pictures) if pictures else images[:0],
+            negative_image_index=picture_index if pictures else picture_index[:, :0],
+            sample_ids=torch.tensor([sample.sample_id for sample in samples]),
+            image_ids=torch.tensor([sample.image_id for sample in samples]),
+            texts=texts,
+            skipped=[line for sample in samples for line in sample.skipped],
+        )

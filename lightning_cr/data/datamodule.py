@@ -1,0 +1,178 @@
+"""The LightningDataModule: a source, the text negatives, and the loaders that make batches of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning as pl
+from torch.utils.data import DataLoader
+
+from lightning_cr import distributed
+from lightning_cr.batch import Batch
+from lightning_cr.benchmarks.base import Benchmark, EncodeChunk, EncodeItems
+from lightning_cr.data.base import Source, Split
+from lightning_cr.data.collate import Collate, Prepared, TrainingSamples
+from lightning_cr.data.loader import EpochSampler, ResumableLoader
+from lightning_cr.encoders.base import Encoder, Preprocess, Tokenizer
+from lightning_cr.errors import ConfigError, DataError
+from lightning_cr.negatives.text import TextNegatives
+
+__all__ = ["CompositionData"]
+
+
+class CompositionData(pl.LightningDataModule):
+    """Streams captions with hard negatives made on the fly, and the items of the benchmarks.
+
+    Args:
+        source: Where pairs of image and caption come from.
+        root: Folder of the data set; none for the embedded world.
+        batch_size: Pairs of one step on one device.
+        eval_batch_size: Pictures or captions encoded at once in validation.
+        num_workers: Processes that load; 0 loads in the main process. The batches are the same for every number.
+        seed: Of order, choice of captions and negatives: with the same seed every run sees the same batches.
+        negatives: The text rules, by the name of the slot they fill.
+        benchmarks: What validation and test measure, by name.
+
+    Raises:
+        ConfigError: A number out of range, or a training split smaller than one global batch.
+        DataError: A folder or file that is missing or unreadable.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        root: str | None = None,
+        batch_size: int = 128,
+        eval_batch_size: int = 256,
+        num_workers: int = 0,
+        seed: int = 0,
+        negatives: TextNegatives = TextNegatives(),  # noqa: B008 (never changed in place)
+        benchmarks: dict[str, Benchmark] = {},  # noqa: B006 (read only; jsonargparse shows it as the default)
+    ) -> None:
+        super().__init__()
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("eval_batch_size", eval_batch_size, 1),
+            ("num_workers", num_workers, 0),
+        ):
+            if value < least:
+                raise ConfigError(f"data.{name} is {value}; it must be {least} or more")
+        self.source = source
+        self.root = Path(root).expanduser() if root else None
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.negatives = negatives
+        self.benchmarks = benchmarks
+        self.skipped: dict[str, None] = {}
+        self._opened: tuple[Split, Split] | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the K slots: those of the text rules, then those that only the source fills."""
+        ruled = self.negatives.kinds
+        return (*ruled, *(kind for kind in self.source.kinds if kind not in ruled))
+
+    def setup(self, stage: str) -> None:
+        """Opens the source and, where they are wanted, the benchmarks."""
+        encoder = self._encoder
+        self.tokenizer: Tokenizer = encoder.tokenizer
+        self.preprocess: Preprocess = encoder.preprocess
+        if self._opened is None:
+            if self.negatives.lexicon is None:
+                self.negatives = replace(self.negatives, lexicon=self.source.lexicon)
+            self._opened = self.source.open(self.root, self.preprocess, self.seed)
+            for benchmark in self.benchmarks.values():
+                benchmark.open(self.root, self.preprocess, self.held_out)
+        if stage == "fit":
+            needed = self.batch_size * distributed.world_size()
+            if len(self.train) < needed:
+                raise ConfigError(
+                    f"data.batch_size {self.batch_size} on {distributed.world_size()} process(es) needs {needed} samples"
+                    f" and the training split has {len(self.train)}; use --data.batch_size"
+                    f" {len(self.train) // distributed.world_size()} or less"
+                )
+
+    @property
+    def _encoder(self) -> Encoder:
+        if self.trainer is None:
+            raise RuntimeError("the data module is set up by a Trainer, which knows the encoder")
+        encoder: Encoder = self.trainer.lightning_module.encoder  # type: ignore[assignment]
+        return encoder
+
+    @property
+    def train(self) -> Split:
+        """The training split."""
+        return self._splits[0]
+
+    @property
+    def held_out(self) -> Split:
+        """The held-out split."""
+        return self._splits[1]
+
+    @property
+    def _splits(self) -> tuple[Split, Split]:
+        if self._opened is None:
+            raise RuntimeError("setup() comes first")
+        return self._opened
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Batches of training, resumable in mid-epoch."""
+        return ResumableLoader(
+            TrainingSamples(self.train, self.negatives, self.kinds, self.seed),
+            batch_size=self.batch_size,
+            sampler=EpochSampler(len(self.train), self.batch_size, self.seed),
+            collate_fn=Collate(self.tokenizer, self.kinds),
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self._encoder_on_gpu,
+            drop_last=True,
+        )
+
+    @property
+    def _encoder_on_gpu(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+
+    def val_dataloader(self) -> list[DataLoader[EncodeChunk]]:
+        """One loader a benchmark: its pictures and captions, each once, in chunks."""
+        return [
+            DataLoader(
+                EncodeItems(benchmark, self.tokenizer, self.eval_batch_size),
+                batch_size=None,
+                num_workers=self.num_workers if benchmark.reads_files else 0,
+            )
+            for benchmark in self.benchmarks.values()
+        ]
+
+    test_dataloader = val_dataloader
+
+    def predict_dataloader(self) -> DataLoader[EncodeChunk]:
+        """The pictures and captions of the held-out split."""
+        from lightning_cr.benchmarks.retrieval import HeldOutRetrieval
+
+        items = HeldOutRetrieval()
+        items.open(self.root, self.preprocess, self.held_out)
+        return DataLoader(EncodeItems(items, self.tokenizer, self.eval_batch_size), batch_size=None)
+
+    def examples(self, count: int) -> tuple[Batch, list[Prepared]]:
+        """The first held-out samples with their negatives, as a batch, for a picture of what the model sees."""
+        samples = TrainingSamples(self.held_out, self.negatives, self.kinds, self.seed)
+        rows = [samples[0, index] for index in range(min(count, len(samples)))]
+        return Collate(self.tokenizer, self.kinds)(rows), rows
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Counts what could not be read, in the main process, and stops past the limit."""
+        if isinstance(batch, Batch):
+            for line in batch.skipped:
+                self.skipped.setdefault(line)
+            limit = self.source.max_skipped
+            if len(self.skipped) > limit:
+                shown = "; ".join(list(self.skipped)[:10])
+                raise DataError(
+                    f"{len(self.skipped)} inputs could not be read, more than data.source.max_skipped {limit}: {shown};"
+                    " mend or remove them, or raise --data.source.max_skipped"
+                )
+        return batch

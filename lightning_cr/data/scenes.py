@@ -1,0 +1,128 @@
+"""The embedded world as a data source: infinite, seeded, no files."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+from torch import Tensor
+
+from lightning_cr.data.base import Sample, Source, Split
+from lightning_cr.encoders.base import Preprocess
+from lightning_cr.errors import ConfigError, suggest
+from lightning_cr.negatives.text.base import Negative
+from lightning_cr.scenes import EDITS, World, caption, draw_wording, render, to_tensor
+
+__all__ = ["Scenes"]
+
+
+class Scenes(Source):
+    """Scenes rendered on the fly, with captions from a small grammar.
+
+    Args:
+        size: Samples in an epoch; every epoch shows other scenes.
+        held_out: Scenes of the held-out split.
+        edits: Slots whose negative is made by editing the scene graph, with the *true picture* of the false caption as
+            image negative: any of SugarCrepe's seven categories. Other slots are filled by the text rules.
+        world: How rich the scenes are.
+
+    Raises:
+        ConfigError: An unknown edit, or a size below 1.
+    """
+
+    lexicon = "scenes"
+
+    def __init__(
+        self, size: int = 40_000, held_out: int = 512, edits: list[str] | None = None, world: World | None = None
+    ) -> None:
+        self.size = size
+        self.held_out = held_out
+        self.kinds = tuple(edits or ())
+        self.world = world or World()
+        if size < 1:
+            raise ConfigError(f"data.source.size is {size}; it must be 1 or more")
+        for name in self.kinds:
+            if name not in EDITS:
+                known = ", ".join(EDITS)
+                raise ConfigError(f"data.source.edits names '{name}'; known are {known}.{suggest(name, EDITS)}")
+
+    def open(self, root: Path | None, preprocess: Preprocess, seed: int) -> tuple[Split, Split]:
+        """Training scenes and held-out scenes; ``root`` must not be given."""
+        if root is not None:
+            raise ConfigError(
+                f"data.root is '{root}' but the source is the embedded world, which reads no files;"
+                " to train on a folder of photographs add --config configs/coco.yaml"
+            )
+        train = SceneSplit(self.world, self.size, preprocess.size, self.kinds)
+        return train, SceneSplit(self.world, self.held_out, preprocess.size, self.kinds, fixed=f"{seed}/held-out")
+
+
+class SceneSplit(Split):
+    """Scenes by index.
+
+    Args:
+        world: How rich the scenes are.
+        size: Samples in an epoch.
+        pixels: Side of the pictures.
+        edits: Slots filled by editing the graph.
+        fixed: Where given, the scenes depend on it and the index alone, not on the epoch.
+    """
+
+    def __init__(self, world: World, size: int, pixels: int, edits: tuple[str, ...], fixed: str = "") -> None:
+        self.world = world
+        self.size = size
+        self.pixels = pixels
+        self.edits = edits
+        self.fixed = fixed
+
+    def __len__(self) -> int:
+        return self.size
+
+    def sample(self, index: int, rng: random.Random, epoch: int) -> Sample:
+        """Draws a scene and its caption; ids are unique over all epochs."""
+        if self.fixed:
+            rng = random.Random(f"{self.fixed}/{index}")
+        scene = self.world.draw(rng)
+        wording = draw_wording(scene, rng)
+        annotated = caption(scene, wording)
+        negatives: dict[str, tuple[Negative, Tensor | None]] = {}
+        for kind in self.edits:
+            edit = EDITS[kind](scene, wording, rng)
+            if edit is not None:
+                text = caption(edit.scene, edit.wording).text
+                picture = to_tensor(render(edit.scene, self.pixels))
+                negatives[kind] = (Negative(text, kind, *changed(annotated.text, text)), picture)
+        number = epoch * self.size + index
+        image = to_tensor(render(scene, self.pixels))
+        return Sample(image, annotated.text, number, number, annotated, negatives)
+
+    @property
+    def pictures(self) -> int:
+        """Number of pictures."""
+        return self.size
+
+    def picture(self, index: int) -> Tensor:
+        """One picture, ``(3, S, S)`` uint8."""
+        return self.sample(index, random.Random(0), 0).image
+
+    def captions(self, index: int) -> list[str]:
+        """The captions of one picture."""
+        return [self.sample(index, random.Random(0), 0).caption]
+
+
+def changed(before: str, after: str) -> tuple[str, str, int, int]:
+    """The words that differ (old, new) and where they stand in the old text, as whole words.
+
+    >>> changed("a red ring", "a blue ring")
+    ('red', 'blue', 2, 5)
+    """
+    old, new = before.split(" "), after.split(" ")
+    head = 0
+    while head < min(len(old), len(new)) and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    original, replacement = " ".join(old[head : len(old) - tail]), " ".join(new[head : len(new) - tail])
+    start = len(" ".join(old[:head])) + (head > 0)
+    return original, replacement, start, start + len(original)

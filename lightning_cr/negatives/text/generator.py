@@ -1,0 +1,70 @@
+"""The door of the room: which rules fill which slots, and a caption's negatives from them."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from lightning_cr.errors import ConfigError
+from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
+from lightning_cr.negatives.text.lexicon import Lexicon
+from lightning_cr.negatives.text.tagging import Tagger
+
+__all__ = ["TextNegatives"]
+
+
+@dataclass
+class TextNegatives:
+    """False captions, made on the fly, at most one a slot.
+
+    Attributes:
+        rules: The rule of each slot by the slot's name; slot k is the k-th key. Empty: no negatives.
+        tagger: ``pattern`` needs no data; ``nltk`` needs ``averaged_perceptron_tagger_eng``. Never chosen by what is
+            installed: the same configuration gives the same negatives everywhere.
+        lexicon: Path of another lexicon in YAML, or the name of one that is bundled (``coco``, ``scenes``).
+        max_words: Longer captions get no negatives.
+
+    Raises:
+        ConfigError: An unknown tagger or lexicon, or a limit below 1.
+    """
+
+    rules: dict[str, TextRule] = field(default_factory=dict)
+    tagger: str = "pattern"
+    lexicon: str | None = None
+    max_words: int = 80
+
+    def __post_init__(self) -> None:
+        if self.max_words < 1:
+            raise ConfigError(f"negatives.max_words is {self.max_words}; it must be 1 or more")
+        self._tag = Tagger(self.tagger)
+        self._bind()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the slots, in order."""
+        return tuple(self.rules)
+
+    def __call__(self, caption: str | AnnotatedCaption, rng: random.Random) -> list[Negative | None]:
+        """Makes the negatives of a caption.
+
+        Args:
+            caption: Its text, or the text with tags where the source knows them; the tagger is then not asked.
+            rng: The only source of randomness.
+
+        Returns:
+            K entries in the order of ``rules``, None where a caption gives no occasion.
+        """
+        if self.lexicon != self._words.source:
+            self._bind()  # a data source may bring its own lexicon after construction
+        text = caption if isinstance(caption, str) else caption.text
+        if not self.rules or len(text.split(maxsplit=self.max_words)) > self.max_words:
+            return [None] * len(self.rules)
+        annotated = self._tag(caption) if isinstance(caption, str) else caption
+        if len(annotated.tokens) < 2:
+            return [None] * len(self.rules)
+        return [rule(annotated, kind, rng) for kind, rule in self.rules.items()]
+
+    def _bind(self) -> None:
+        self._words = Lexicon(self.lexicon)
+        for rule in self.rules.values():
+            rule.bind(self._words)

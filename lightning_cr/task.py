@@ -1,0 +1,302 @@
+"""The LightningModule: encode, gather, sum the named losses, optimise; in validation encode and score benchmarks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from lightning_cr import distributed
+from lightning_cr.batch import Batch, Features, unpack
+from lightning_cr.benchmarks.base import EncodeChunk, Score
+from lightning_cr.encoders import EncoderConfig, build_encoder
+from lightning_cr.encoders.checkpoint import describe
+from lightning_cr.errors import CheckpointError, ConfigError
+from lightning_cr.losses.base import Loss
+from lightning_cr.negatives.image.base import FeatureNegatives
+
+__all__ = ["CompositionTask", "OptimizerConfig"]
+
+
+@dataclass
+class OptimizerConfig:
+    """AdamW with linear warm-up and cosine decay to zero, as open_clip and the papers train.
+
+    Attributes:
+        lr: Learning rate at its peak.
+        weight_decay: Of matrices; 0 for gains, biases and the logit scale.
+        beta1: Decay of the mean of gradients.
+        beta2: Decay of the mean of squared gradients.
+        eps: Added to the root of the second mean.
+        warmup_steps: Steps from 0 to the peak.
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.98
+    eps: float = 1e-6
+    warmup_steps: int = 50
+
+
+class CompositionTask(pl.LightningModule):
+    """A dual encoder trained by a weighted sum of named losses.
+
+    Args:
+        losses: The terms, by the name under which they are logged; every parameter is reachable by a flag,
+            ``--model.losses.NAME.PARAMETER``.
+        encoder: Which towers, from which weights.
+        optimizer: Learning rate and the rest.
+        image_negatives: Makes negative images in feature space (AHNPL's visual perturbation); none uses the pictures of
+            the batch, if it has any.
+        init_from: A checkpoint of this package whose weights training starts from, without its optimiser and step count
+            (``--ckpt_path`` goes on with all of it).
+
+    Raises:
+        ConfigError: A loss that needs what neither the data nor ``image_negatives`` gives.
+        CheckpointError: ``init_from`` or ``--ckpt_path`` holds another model.
+    """
+
+    def __init__(
+        self,
+        losses: dict[str, Loss],
+        encoder: EncoderConfig = EncoderConfig(),  # noqa: B008 (never changed in place)
+        optimizer: OptimizerConfig = OptimizerConfig(),  # noqa: B008
+        image_negatives: FeatureNegatives | None = None,
+        init_from: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.encoder_config = encoder
+        self.optimizer_config = optimizer
+        self.encoder = build_encoder(encoder)
+        self.losses = nn.ModuleDict(losses)
+        self.image_negatives = image_negatives
+        self.kinds: tuple[str, ...] | None = None
+        self.scores: dict[str, Score] = {}
+        """Scores of the last validation or test, by category."""
+        self._encoded: list[dict[str, list[tuple[Tensor, Tensor]]]] = []
+        if init_from:
+            self._init_from(init_from)
+
+    # ---- training ------------------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Tells the losses the kinds of negative, before a checkpoint is restored."""
+        if stage == "fit" and self.kinds is None:
+            self._bind(self.trainer.datamodule.kinds)  # type: ignore[attr-defined]
+            self._check_needs()
+
+    def _bind(self, kinds: tuple[str, ...]) -> None:
+        self.kinds = tuple(kinds)
+        for loss in self._terms().values():
+            loss.bind(self.kinds)
+        self.losses.to(self.device)
+
+    def _terms(self) -> dict[str, Loss]:
+        return dict(self.losses.items())  # type: ignore[arg-type]
+
+    def _check_needs(self) -> None:
+        pictures = bool(self.trainer.datamodule.source.kinds) or self.image_negatives is not None  # type: ignore[attr-defined]
+        have = {"negative_text": bool(self.kinds), "negative_image": pictures, "concreteness": bool(self.kinds)}
+        cure = {
+            "negative_text": "name text rules in data.negatives.rules",
+            "negative_image": "set model.image_negatives, or data.source.edits",
+            "concreteness": "name text rules in data.negatives.rules",
+        }
+        for name, loss in self._terms().items():
+            for need in sorted(loss.needs):
+                if not have[need]:
+                    raise ConfigError(f"model.losses.{name} needs {need}, which nothing gives; {cure[need]}")
+
+    def features(self, batch: Batch) -> Features:
+        """Encodes a batch: captions and the negatives that exist in one pass, pictures in another.
+
+        Returns:
+            The local rows, gathered from all ranks.
+        """
+        size = len(batch)
+        pixels = torch.cat([batch.images, batch.negative_images]) if len(batch.negative_images) else batch.images
+        image = self.encoder.encode_image(pixels)
+        text = self.encoder.encode_text(batch.tokens)
+        negative_text, text_mask = unpack(text, batch.negative_index)
+        shifted = torch.where(batch.negative_image_index >= 0, batch.negative_image_index + size, -1)
+        negative_image, image_mask = unpack(image, shifted)
+        features = Features(
+            image=image[:size],
+            text=text[:size],
+            negative_text=negative_text,
+            negative_text_mask=text_mask,
+            negative_image=negative_image,
+            negative_image_mask=image_mask,
+            concreteness=batch.concreteness,
+            kinds=batch.kinds,
+            sample_ids=batch.sample_ids,
+            image_ids=batch.image_ids,
+            logit_scale=self.encoder.logit_scale,
+        )
+        if self.image_negatives is not None:
+            features = self.image_negatives(features)
+        return features.gather()
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The weighted sum of the terms; each is logged without its weight."""
+        features = self.features(batch)
+        total = features.image.new_zeros(())
+        for name, loss in self._terms().items():
+            term = loss(features)
+            total = total + loss.weight * term.value
+            self._log(f"train/{name}", term.value)
+            for key, value in term.report.items():
+                self._log(f"train/{name}/{key}", value)
+        if not torch.isfinite(total):
+            raise ConfigError(
+                f"the loss is {float(total)} at step {self.global_step}; lower --model.optimizer.lr, or look at train/* in"
+                f" {self.trainer.log_dir or 'the log'} for the term that broke"
+            )
+        self.log("loss", total, prog_bar=True, batch_size=len(batch))
+        self.log("train/negatives_per_caption", batch.negative_index.ge(0).sum() / len(batch), batch_size=len(batch))
+        return total
+
+    def _log(self, name: str, value: Tensor) -> None:
+        self.log(name, value.detach(), batch_size=1)
+
+    def on_train_epoch_start(self) -> None:
+        """Lets the losses reset what they keep for an epoch; a resume in mid-epoch does not."""
+        if self.trainer.fit_loop.epoch_loop.batch_progress.current.ready == 0:
+            for loss in self._terms().values():
+                loss.on_epoch_start()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Keeps the logit scale in [1, 100]."""
+        self.encoder.clamp_logit_scale()
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW, and a schedule by the step."""
+        config = self.optimizer_config
+        trained = [p for p in self.parameters() if p.requires_grad]
+        if not trained:
+            raise ConfigError(
+                "nothing is left to train: both towers are frozen; unset model.encoder.freeze_image or _text"
+            )
+        groups = [
+            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": config.weight_decay},
+            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        betas = (config.beta1, config.beta2)
+        optimizer = AdamW([g for g in groups if g["params"]], lr=config.lr, betas=betas, eps=config.eps)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = LambdaLR(optimizer, _WarmupCosine(config.warmup_steps, steps))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # ---- validation ----------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the embeddings of the last validation."""
+        benchmarks = self.trainer.datamodule.benchmarks  # type: ignore[attr-defined]
+        self._encoded = [{"image": [], "text": []} for _ in benchmarks]
+
+    def validation_step(self, chunk: EncodeChunk, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Encodes some pictures or captions of a benchmark."""
+        self._encoded[dataloader_idx][_room(chunk)].append((chunk.rows.cpu(), self._encode(chunk).cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Scores every benchmark on the embeddings of all ranks."""
+        benchmarks = self.trainer.datamodule.benchmarks  # type: ignore[attr-defined]
+        self.scores = {}
+        for benchmark, parts in zip(benchmarks.values(), distributed.gather_objects(self._encoded), strict=True):
+            image = _assemble(parts["image"], benchmark.pictures, self.encoder.dim)
+            text = _assemble(parts["text"], len(benchmark.captions), self.encoder.dim)
+            self.scores |= benchmark.score(image, text)
+        self._encoded = []
+        for name, score in self.scores.items():
+            self.log(f"bench/{name}", score.value)
+        if self.scores:
+            headlines = [self.scores[benchmark.headline].value for benchmark in benchmarks.values()]
+            self.log("headline", sum(headlines) / len(headlines))
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+    on_test_epoch_end = on_validation_epoch_end
+
+    def predict_step(self, chunk: EncodeChunk, batch_idx: int) -> tuple[str, Tensor, Tensor]:
+        """``("image" | "text", rows, unit vectors)``."""
+        return _room(chunk), chunk.rows.cpu(), self._encode(chunk).cpu()
+
+    def _encode(self, chunk: EncodeChunk) -> Tensor:
+        if chunk.images is not None:
+            return self.encoder.encode_image(chunk.images)
+        assert chunk.tokens is not None
+        return self.encoder.encode_text(chunk.tokens)
+
+    # ---- checkpoints ---------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the encoder is (name, activation) and the kinds of negative."""
+        checkpoint["encoder"] = describe(self.encoder)
+        checkpoint["kinds"] = list(self.kinds or ())
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another model or of other negatives.
+
+        Raises:
+            CheckpointError: With what differs.
+        """
+        saved = checkpoint.get("encoder")
+        if saved is None:
+            raise CheckpointError("the checkpoint was not written by lightning_cr; use --model.encoder.pretrained FILE")
+        self._check_model(saved, "--ckpt_path")
+        kinds = tuple(checkpoint["kinds"])
+        if self.kinds is None:
+            self._bind(kinds)
+        elif kinds and self.kinds and kinds != self.kinds:
+            raise CheckpointError(
+                f"the checkpoint was trained with the negatives {', '.join(kinds)}, the configuration has"
+                f" {', '.join(self.kinds)}; use its own configuration, or start from its weights with --model.init_from"
+            )
+
+    def _check_model(self, saved: dict[str, Any], flag: str) -> None:
+        name, wanted = saved["name"], self.encoder_config.name
+        if name != wanted:
+            raise CheckpointError(
+                f"{flag} holds a checkpoint of '{name}', the configuration builds '{wanted}';"
+                f" use --model.encoder.name {name}"
+            )
+
+    def _init_from(self, path: str) -> None:
+        from lightning_cr.encoders.checkpoint import load_into, read_weights
+
+        weights = read_weights(path)
+        if weights.name:
+            self._check_model({"name": weights.name}, "model.init_from")
+        load_into(self.encoder.model, weights, self.encoder_config.name)  # type: ignore[arg-type]
+
+
+class _WarmupCosine:
+    """Factor on the learning rate at a step: linear from 0, then half a cosine to 0."""
+
+    def __init__(self, warmup: int, steps: int) -> None:
+        self.warmup = min(warmup, steps)
+        self.steps = steps
+
+    def __call__(self, step: int) -> float:
+        if step < self.warmup:
+            return (step + 1) / self.warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))))
+
+
+def _room(chunk: EncodeChunk) -> str:
+    return "text" if chunk.images is None else "image"
+
+
+def _assemble(parts: list[tuple[Tensor, Tensor]], rows: int, dim: int) -> Tensor:
+    """``(rows, dim)`` from the parts of all ranks; a row that two ranks encoded is taken once."""
+    full = torch.zeros(rows, dim)
+    for index, vectors in parts:
+        full[index] = vectors.float()
+    return full

@@ -1,0 +1,148 @@
+"""Scores on hand-made similarities with ties, and the embedded world's benchmark on embeddings that are known."""
+
+import random
+
+import pytest
+import torch
+
+from lightning_cr.benchmarks import HeldOutRetrieval, ScenesBenchmark
+from lightning_cr.benchmarks.base import EncodeItems, Score, preferred
+from lightning_cr.benchmarks.retrieval import recall
+from lightning_cr.benchmarks.scenes import winoground
+from lightning_cr.encoders.base import Preprocess
+from lightning_cr.errors import DataError
+
+PREPROCESS = Preprocess(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def test_ties_are_wrong_and_counted():
+    true = torch.tensor([0.5, 0.5, 0.4, 0.9])
+    false = torch.tensor([0.4, 0.5, 0.5, 0.1])
+    assert preferred(true, false) == Score(0.5, 4, 1)
+    assert preferred(true, false, torch.full((4,), 0.6)) == Score(0.25, 4, 0)
+
+
+def test_recall_equals_a_naive_loop():
+    rng = random.Random(0)
+    for _ in range(20):
+        rows, columns = 5, 9
+        sim = torch.tensor([[rng.choice([0.1, 0.2, 0.3]) for _ in range(columns)] for _ in range(rows)])
+        match = torch.zeros(rows, columns, dtype=torch.bool)
+        for column in range(columns):
+            match[rng.randrange(rows), column] = True
+        match[:, 0] |= ~match.any(1)
+        for k in (1, 2, 5):
+            hits = 0
+            for row in range(rows):
+                best = max(float(sim[row, c]) for c in range(columns) if match[row, c])
+                ahead = sum(float(sim[row, c]) >= best for c in range(columns) if not match[row, c])
+                ahead += sum(float(sim[row, c]) > best for c in range(columns) if match[row, c])
+                hits += ahead < k
+            assert recall(sim, match, k).value == pytest.approx(hits / rows)
+
+
+def test_winoground_is_strict_and_needs_both():
+    s = lambda *values: torch.tensor(values)  # noqa: E731
+    # item 0 all right; 1 only text; 2 only image; 3 a tie
+    scores = winoground(s(0.9, 0.5, 0.5, 0.5), s(0.1, 0.6, 0.3, 0.5), s(0.2, 0.4, 0.6, 0.5), s(0.8, 0.7, 0.7, 0.5))
+    assert scores["winoground/text"] == Score(0.5, 4, 1)
+    assert scores["winoground/image"] == Score(0.5, 4, 1)
+    assert scores["winoground/group"] == Score(0.25, 4, 1)
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    benchmark = ScenesBenchmark(n=100)
+    benchmark.open(None, PREPROCESS, held_out=None)
+    return benchmark
+
+
+def test_random_embeddings_are_at_chance(scenes):
+    torch.manual_seed(0)
+    image = torch.nn.functional.normalize(torch.randn(scenes.pictures, 64), dim=-1)
+    text = torch.nn.functional.normalize(torch.randn(len(scenes.captions), 64), dim=-1)
+    scores = scenes.score(image, text)
+    assert scores["mean of 7"].value == pytest.approx(0.5, abs=0.06)
+    assert scores["mean of 7"].n == 700
+    assert scores["hard_positive"].value == pytest.approx(1 / 3, abs=0.06)
+    assert scores["winoground/group"].value == pytest.approx(1 / 6, abs=0.12)
+    assert scores["retrieval/i2t_r@1"].value < 0.05
+    assert all(score.n >= 100 for score in scores.values())
+
+
+def test_embeddings_that_know_the_answer_are_perfect(scenes):
+    """Each caption points to the pictures it is true of, and from nothing else."""
+    image = torch.eye(scenes.pictures)
+    text = torch.zeros(len(scenes.captions), scenes.pictures)
+    for items in (*scenes._items.values(), scenes._unseen):
+        for picture, true, other, _ in items.tolist():
+            text[true, picture] = text[other, picture] = 1.0
+    for one, two, first, second in scenes._pairs.tolist():
+        text[first, one] = text[second, two] = 1.0
+    for picture, written in scenes._retrieval.tolist():
+        text[written, picture] = 1.0
+    scores = scenes.score(image, text)
+    for name in ("swap_obj", "replace_rel", "add_att", "winoground/group", "retrieval/i2t_r@1", "retrieval/t2i_r@1"):
+        assert scores[name].value > 0.97, name  # a caption may be true of another scene's edit by chance
+
+
+def test_constant_embeddings_score_zero_and_say_that_all_are_ties(scenes):
+    scores = scenes.score(torch.ones(scenes.pictures, 4), torch.ones(len(scenes.captions), 4))
+    for name in ("replace_rel", "hard_positive", "winoground/text", "retrieval/i2t_r@1"):
+        assert scores[name].value == 0.0
+        assert scores[name].ties == scores[name].n
+
+
+def test_the_scenes_are_the_same_every_time_and_for_every_size(scenes):
+    other = ScenesBenchmark(n=100)
+    other.open(None, Preprocess(64, (0.5,) * 3, (0.5,) * 3), held_out=None)
+    assert other.captions == scenes.captions
+    assert other.pictures == scenes.pictures
+    assert other.picture(0).shape == (3, 64, 64)
+    assert ScenesBenchmark(n=100, seed=1).seed != scenes.seed
+
+
+def test_each_picture_and_caption_is_encoded_once(scenes):
+    class Words:
+        pad_id, shortens = 0, True
+
+        def __call__(self, texts):
+            return torch.tensor([[1] * len(t.split()) + [0] * (40 - len(t.split())) for t in texts])
+
+    items = EncodeItems(scenes, Words(), 64)
+    chunks = [items[i] for i in range(len(items))]
+    pictures = torch.cat([c.rows for c in chunks if c.images is not None])
+    captions = torch.cat([c.rows for c in chunks if c.tokens is not None])
+    assert sorted(pictures.tolist()) == list(range(scenes.pictures))
+    assert sorted(captions.tolist()) == list(range(len(scenes.captions)))
+    assert len(set(scenes.captions)) == len(scenes.captions)
+    longest = [c.tokens.shape[1] for c in chunks if c.tokens is not None]
+    assert longest[0] < longest[-1], "short captions must not be padded to the longest"
+
+
+class _HeldOut:
+    pictures = 3
+
+    def picture(self, index):
+        return torch.full((3, 4, 4), index, dtype=torch.uint8)
+
+    def captions(self, index):
+        return [f"picture {index}", f"photo {index}"]
+
+
+def test_retrieval_on_the_held_out_split():
+    benchmark = HeldOutRetrieval([1, 2])
+    benchmark.open(None, PREPROCESS, _HeldOut())
+    image = torch.eye(3)
+    text = torch.eye(3).repeat_interleave(2, 0)
+    assert benchmark.score(image, text)["retrieval/i2t_r@1"] == Score(1.0, 3, 0)
+    swapped = benchmark.score(image[[1, 0, 2]], text)
+    assert swapped["retrieval/i2t_r@1"].value == pytest.approx(1 / 3)
+    assert swapped["retrieval/t2i_r@1"].n == 6
+
+
+def test_no_held_out_split_is_said():
+    empty = _HeldOut()
+    empty.pictures = 0
+    with pytest.raises(DataError, match=r"captions_val20XX\.json"):
+        HeldOutRetrieval().open(None, PREPROCESS, empty)
