@@ -21,7 +21,17 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from lightning_cr.callbacks import Interrupted, Progress, RescueCheckpointIO, RunReport, SaveConfig
+from lightning_cr.callbacks import (
+    GracefulStop,
+    Interrupted,
+    LastCheckpoint,
+    Progress,
+    RescueCheckpointIO,
+    RunReport,
+    SaveConfig,
+    Throughput,
+    check_run_folder,
+)
 from lightning_cr.data.datamodule import CompositionData
 from lightning_cr.errors import CheckpointError, ConfigError, LightningCRError
 from lightning_cr.messages import explain
@@ -73,9 +83,9 @@ class CompositionCLI(LightningCLI):
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the name of the run, and what a run without a configuration does."""
+        """Adds the name of the run and the steps between checkpoints; sets what a run without a configuration does."""
         parser.add_argument(
-            "--name", type=str, default="", help="Folder of the run; by default named as the first --config."
+            "--name", type=str, default="", help="Folder of the run; by default named like the first --config."
         )
         parser.add_argument("--save_every", type=int, default=50, help="Steps between two checkpoints to go on from.")
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
@@ -108,13 +118,14 @@ class CompositionCLI(LightningCLI):
         config = self._get(self.config_init, "trainer")
         if config["fast_dev_run"]:
             return super().instantiate_trainer(**kwargs)
+        check_run_folder(config["default_root_dir"])
         if config["logger"] in (None, True):
             name = self._get(self.config, "name") or _run_name(self._get(self.config, "config"))
             kwargs["logger"] = _loggers(config["default_root_dir"], name)
         measured = bool(self.datamodule.benchmarks) and config["limit_val_batches"] != 0
-        own: list[pl.Callback] = [SaveConfig(self._dumped()), RunReport(), Progress()]
+        own: list[pl.Callback] = [SaveConfig(self._dumped()), Throughput(), Progress(), RunReport()]
         if config["enable_checkpointing"] is not False:
-            own += checkpoints(self._get(self.config, "save_every"), best=measured)
+            own += [*checkpoints(self._get(self.config, "save_every"), best=measured), GracefulStop()]
             kwargs["plugins"] = [*(config["plugins"] or []), RescueCheckpointIO()]
         kwargs["callbacks"] = [*(config["callbacks"] or []), *own]
         return super().instantiate_trainer(**kwargs)
@@ -131,14 +142,11 @@ def _loggers(root: str, name: str) -> list[Logger]:
 
 
 def checkpoints(save_every: int, best: bool) -> list[pl.Callback]:
-    """``last.ckpt`` every so many steps and at the end, ``best.ckpt`` by the mean of the benchmarks' headline scores."""
-    last = ModelCheckpoint(filename="last", every_n_train_steps=save_every, enable_version_counter=False)
+    """``last.ckpt`` every so many steps, and ``best.ckpt`` by the mean of the benchmarks' headline scores."""
+    last = LastCheckpoint(save_every)
     if not best:
         return [last]
-    return [
-        last,
-        ModelCheckpoint(filename="best", monitor="headline", mode="max", enable_version_counter=False),
-    ]
+    return [last, ModelCheckpoint(filename="best", monitor="headline", mode="max", enable_version_counter=False)]
 
 
 def build(configs: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> CompositionCLI:
@@ -179,7 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         except Interrupted as stop:
             print(stop, file=sys.stderr)
-            return 130
+            return stop.status
+        except SystemExit as stop:  # --help's
+            return stop.code if isinstance(stop.code, int) else 0
     return 0
 
 
@@ -187,6 +197,9 @@ _NOISE = (
     ".*does not have many workers.*",  # num_workers is the user's choice, and 0 is right for the embedded world
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*The number of training batches .* is smaller than the logging interval.*",
+    ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # inside Lightning 2.6
+    ".*The dirpath has changed from.*",  # a resumed run has a folder of its own
+    ".*Be aware that when using `ckpt_path`.*",
 )
 
 

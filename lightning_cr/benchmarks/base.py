@@ -131,8 +131,8 @@ class EncodeItems(Dataset[EncodeChunk]):
         self.tokenizer = tokenizer
         # Captions of like length share a chunk, so that little padding is encoded.
         lengths = torch.tensor([len(text) for text in benchmark.captions])
-        self.chunks = [(True, rows) for rows in torch.arange(benchmark.pictures).split(size) if len(rows)]
-        self.chunks += [(False, rows) for rows in lengths.argsort().split(size) if len(rows)]
+        self.chunks = [(True, rows) for rows in torch.split(torch.arange(benchmark.pictures), size) if len(rows)]
+        self.chunks += [(False, rows) for rows in torch.split(lengths.argsort(), size) if len(rows)]
 
     def __len__(self) -> int:
         return len(self.chunks)

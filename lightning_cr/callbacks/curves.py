@@ -19,6 +19,7 @@ __all__ = ["LossCurve", "draw_curves"]
 
 _INK = "#222222"
 _COLOURS = ("#3b6fb6", "#d1602b", "#3f9b6c", "#8a5fb0", "#c2447f", "#8c6d46", "#2f9eb3", "#a3a23a", "#6d7887")
+_MUTED = ("#8b8f96", "#b9975b", "#7396ad", "#ab7f9c", "#85a27f")
 _BESIDE = ("hard_positive", "winoground/group", "held_out_pairs", "retrieval/i2t_r@1", "retrieval/t2i_r@1")
 
 
@@ -99,7 +100,7 @@ def draw_curves(path: Path, curve: LossCurve, history: Sequence[tuple[int, Score
     from matplotlib.figure import Figure
 
     curve.flush()
-    figure = Figure(figsize=(13, 4.8), dpi=120, layout="constrained")
+    figure = Figure(figsize=(13.5, 4.8), dpi=120, layout="constrained")
     left, right = figure.subplots(1, 2)
     if title:
         figure.suptitle(title, fontsize=12, x=0.01, ha="left")
@@ -146,15 +147,13 @@ def _draw_scores(axes: Axes, history: Sequence[tuple[int, Scores]]) -> None:
         _line(axes, history, name, color=_COLOURS[i % len(_COLOURS)], linewidth=1.5)
     for name in mean:
         _line(axes, history, name, color=_INK, linewidth=2.6)
-    for name, dash in zip(beside, ((0, (5, 2)), (0, (1, 1.5)), "-.", (0, (8, 2)), (0, (3, 3))), strict=False):
-        _line(axes, history, name, color="#8b8f96", linewidth=1.4, linestyle=dash)
+    for i, name in enumerate(beside):
+        _line(axes, history, name, color=_MUTED[i % len(_MUTED)], linewidth=1.4, linestyle=(0, (4, 1.5)), markersize=0)
     if any(name in SEVEN for name in seven):
-        axes.axhline(50, color=_INK, linewidth=0.8, linestyle=":", zorder=0)
-        axes.annotate("chance in a choice of two", (0.995, 50), xycoords=("axes fraction", "data"), fontsize=8,
-                      color="#666666", ha="right", va="top", xytext=(0, -2), textcoords="offset points")  # fmt: skip
+        axes.axhline(50, color=_INK, linewidth=0.9, linestyle=":", zorder=0, label="chance, choice of two")
     axes.set_ylim(0, 102)
     axes.margins(x=0.03)
-    axes.legend(frameon=False, fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.legend(frameon=False, fontsize=8.5, handlelength=2.6, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _line(axes: Axes, history: Sequence[tuple[int, Scores]], name: str, **style: Any) -> None:
@@ -162,7 +161,9 @@ def _line(axes: Axes, history: Sequence[tuple[int, Scores]], name: str, **style:
     points = [(step, 100 * value) for step, value in found if value is not None]
     if points:
         steps, values = zip(*points, strict=True)
-        axes.plot(steps, values, label=name, marker="o", markersize=3.5 if len(points) < 25 else 0, **style)
+        size = style.pop("markersize", 3.5 if len(points) < 25 else 0)
+        size = size if len(points) > 1 else 5  # a line of one point is invisible
+        axes.plot(steps, values, label=name, marker="o", markersize=size, **style)
 
 
 def _smooth(values: Sequence[float]) -> list[float]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Example", "draw_samples", "score_examples"]
 
 _TRUE, _FALSE, _WRONG = "#3f9b6c", "#9aa0a8", "#d1602b"
+_RIGHT, _ABOVE = ("\N{CHECK MARK} caption first", _TRUE), ("\N{BALLOT X} a negative is above", _WRONG)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def draw_samples(path: Path, examples: list[Example], columns: int = 2) -> None:
 
     rows = -(-len(examples) // columns)
     lines = max(len(example.texts) for example in examples)
-    figure = Figure(figsize=(8.2 * columns, (0.46 * lines + 0.75) * rows + 0.5), dpi=110, layout="constrained")
+    figure = Figure(figsize=(8.2 * columns, (0.44 * lines + 0.7) * rows + 0.4), dpi=110, layout="constrained")
     right = sum(example.correct for example in examples)
     figure.suptitle(
         f"held-out images: the caption is above all its negatives in {right} of {len(examples)}", x=0.01, ha="left"
@@ -91,6 +92,7 @@ def draw_samples(path: Path, examples: list[Example], columns: int = 2) -> None:
     # One scale for all, so that lengths can be compared; cosines of a CLIP live in a narrow band.
     everything = [value for example in examples for value in example.similarities]
     low, high = min(0.0, *everything), max(*everything, 1e-6)
+    figure.get_layout_engine().set(h_pad=0.12, w_pad=0.08)  # type: ignore[union-attr, call-arg]
     grid = figure.subplots(rows, 2 * columns, squeeze=False, width_ratios=[1, 2.9] * columns)
     for number in range(rows * columns):
         picture, bars = grid[number // columns][2 * (number % columns) : 2 * (number % columns) + 2]
@@ -98,6 +100,8 @@ def draw_samples(path: Path, examples: list[Example], columns: int = 2) -> None:
         bars.axis("off")
         if number < len(examples):
             picture.imshow(examples[number].image.permute(1, 2, 0).numpy())
+            text, colour = _RIGHT if examples[number].correct else _ABOVE
+            picture.set_title(text, fontsize=9, color=colour, weight="bold")
             _draw_texts(bars, examples[number], lines, low, high)
     with warnings.catch_warnings():
         # Captions may be in a script that the font lacks: boxes in a picture are no reason to stop.
@@ -107,14 +111,12 @@ def draw_samples(path: Path, examples: list[Example], columns: int = 2) -> None:
 
 def _draw_texts(axes: Axes, example: Example, lines: int, low: float, high: float) -> None:
     axes.set_xlim(0, 1)
-    axes.set_ylim(lines - 0.35, -0.75)
+    axes.set_ylim(lines - 0.5, -0.75)
     true = example.similarities[0]
     for y, (text, name, value) in enumerate(zip(example.texts, example.names, example.similarities, strict=True)):
         colour = _TRUE if y == 0 else _WRONG if value >= true else _FALSE
-        axes.barh(y + 0.14, 0.84 * (value - low) / (high - low), height=0.2, left=0.0, color=colour)
-        shown = textwrap.shorten(text, 78, placeholder=" ...") if " " in text[:78] else text[:78]
+        axes.barh(y + 0.14, 0.86 * (value - low) / (high - low), height=0.2, left=0.0, color=colour)
+        shown = textwrap.shorten(text, 70, placeholder=" ...") if " " in text[:70] else text[:70]
         axes.text(0, y - 0.08, shown, va="bottom", fontsize=9, parse_math=False, weight="bold" if y == 0 else None)
-        axes.text(0.86, y + 0.14, f"{value:.3f}", va="center", fontsize=9, color=colour, weight="bold")
-        axes.text(1.0, y - 0.08, name, va="bottom", ha="right", fontsize=8, color="#666666")
-    mark = ("\N{CHECK MARK} correct", _TRUE) if example.correct else ("\N{BALLOT X} wrong", _WRONG)
-    axes.text(1.0, 0.14, mark[0], ha="right", va="center", fontsize=9, color=mark[1], weight="bold")
+        axes.text(0.98, y - 0.08, name, va="bottom", ha="right", fontsize=8, color="#666666")
+        axes.text(0.98, y + 0.14, f"{value:.3f}", va="center", ha="right", fontsize=9, color=colour, weight="bold")

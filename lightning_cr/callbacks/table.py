@@ -82,7 +82,7 @@ def print_scores(after: Scores, before: Scores | None = None, title: str = "") -
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="bold")
+    table = Table(title=title, title_justify="left", box=box.HORIZONTALS, pad_edge=False, title_style="bold")
     table.add_column("accuracy in %", no_wrap=True)
     for column in ("n", *(("before", "after", "difference") if before is not None else ("score",)), "95% interval"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -101,7 +101,7 @@ def _row(name: str, score: dict[str, Any], before: Scores | None) -> list[str]:
         cells.append(_percent(earlier))
     cells.append(_percent(value))
     if before is not None:
-        cells.append(_difference(None if value is None or earlier is None else value - earlier))
+        cells.append(_difference(earlier, value))
     cells.append("-" if value is None else "{:.1f} to {:.1f}".format(*(100 * bound for bound in wilson(value, n))))
     return cells
 
@@ -110,10 +110,11 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _difference(value: float | None) -> str:
-    if value is None:
+def _difference(earlier: float | None, value: float | None) -> str:
+    if value is None or earlier is None:
         return "-"
-    text = f"{100 * value:+.1f}"
-    if abs(value) < 0.0005:
-        return text.replace("-", "+")
-    return f"[{'green' if value > 0 else 'red'}]{text}[/]"
+    change = round(100 * value, 1) - round(100 * earlier, 1)  # of the figures that stand beside it
+    text = f"{change:+.1f}"
+    if text in ("+0.0", "-0.0"):
+        return "0.0"
+    return f"[{'green' if change > 0 else 'red'}]{text}[/]"

@@ -91,8 +91,8 @@ class CompositionData(pl.LightningDataModule):
             needed = self.batch_size * distributed.world_size()
             if len(self.train) < needed:
                 raise ConfigError(
-                    f"data.batch_size {self.batch_size} on {distributed.world_size()} process(es) needs {needed} samples"
-                    f" and the training split has {len(self.train)}; use --data.batch_size"
+                    f"data.batch_size {self.batch_size} on {distributed.world_size()} process(es) needs {needed}"
+                    f" samples and the training split has {len(self.train)}; use --data.batch_size"
                     f" {len(self.train) // distributed.world_size()} or less"
                 )
 

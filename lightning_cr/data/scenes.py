@@ -24,6 +24,7 @@ class Scenes(Source):
         held_out: Scenes of the held-out split.
         edits: Slots whose negative is made by editing the scene graph, with the *true picture* of the false caption as
             image negative: any of SugarCrepe's seven categories. Other slots are filled by the text rules.
+        relations: Probability that a caption tells where its things stand; without, it only joins them by "and".
         world: How rich the scenes are.
 
     Raises:
@@ -33,12 +34,18 @@ class Scenes(Source):
     lexicon = "scenes"
 
     def __init__(
-        self, size: int = 40_000, held_out: int = 512, edits: list[str] | None = None, world: World | None = None
+        self,
+        size: int = 25_600,
+        held_out: int = 512,
+        edits: list[str] | None = None,
+        relations: float = 1.0,
+        world: World = World(),  # noqa: B008 (never changed in place)
     ) -> None:
         self.size = size
         self.held_out = held_out
         self.kinds = tuple(edits or ())
-        self.world = world or World()
+        self.relations = relations
+        self.world = world
         if size < 1:
             raise ConfigError(f"data.source.size is {size}; it must be 1 or more")
         for name in self.kinds:
@@ -53,26 +60,24 @@ class Scenes(Source):
                 f"data.root is '{root}' but the source is the embedded world, which reads no files;"
                 " to train on a folder of photographs add --config configs/coco.yaml"
             )
-        train = SceneSplit(self.world, self.size, preprocess.size, self.kinds)
-        return train, SceneSplit(self.world, self.held_out, preprocess.size, self.kinds, fixed=f"{seed}/held-out")
+        train = SceneSplit(self, self.size, preprocess.size)
+        return train, SceneSplit(self, self.held_out, preprocess.size, fixed=f"{seed}/held-out")
 
 
 class SceneSplit(Split):
     """Scenes by index.
 
     Args:
-        world: How rich the scenes are.
+        source: How rich the scenes are, how they are told, and which slots are filled by editing the graph.
         size: Samples in an epoch.
         pixels: Side of the pictures.
-        edits: Slots filled by editing the graph.
         fixed: Where given, the scenes depend on it and the index alone, not on the epoch.
     """
 
-    def __init__(self, world: World, size: int, pixels: int, edits: tuple[str, ...], fixed: str = "") -> None:
-        self.world = world
+    def __init__(self, source: Scenes, size: int, pixels: int, fixed: str = "") -> None:
+        self.source = source
         self.size = size
         self.pixels = pixels
-        self.edits = edits
         self.fixed = fixed
 
     def __len__(self) -> int:
@@ -82,11 +87,11 @@ class SceneSplit(Split):
         """Draws a scene and its caption; ids are unique over all epochs."""
         if self.fixed:
             rng = random.Random(f"{self.fixed}/{index}")
-        scene = self.world.draw(rng)
-        wording = draw_wording(scene, rng)
+        scene = self.source.world.draw(rng)
+        wording = draw_wording(scene, rng, relations=self.source.relations)
         annotated = caption(scene, wording)
         negatives: dict[str, tuple[Negative, Tensor | None]] = {}
-        for kind in self.edits:
+        for kind in self.source.kinds:
             edit = EDITS[kind](scene, wording, rng)
             if edit is not None:
                 text = caption(edit.scene, edit.wording).text

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from lightning_cr.encoders.activation import activation_of, check_activation
-from lightning_cr.encoders.architecture import HERE, construct, read_architecture
+from lightning_cr.encoders.architecture import HERE, construct, is_own, read_architecture
 from lightning_cr.encoders.base import Encoder, EncoderConfig, Preprocess, Tokenizer
 from lightning_cr.encoders.checkpoint import load_into
 from lightning_cr.encoders.open_clip import OpenClipEncoder, shortens
@@ -50,7 +50,7 @@ def build_encoder(config: EncoderConfig) -> Encoder:
         model, tokenizer = lite0_minilm(architecture, load=config.pretrained == "base")
     else:
         model = construct(architecture, config.name)
-        tokenizer = words or _tokenizer(config.name)
+        tokenizer = words or _tokenizer(config.name, architecture)
     pixels = {**_usual_pixels(config.name), **own.get("preprocess", {})}
     if config.pretrained and not (config.name == "lite0-minilm" and config.pretrained == "base"):
         weights = find_weights(config, activation_of(model))
@@ -101,15 +101,17 @@ def _wrap(
 
 
 @lru_cache(maxsize=4)
-def _open_clip_tokenizer(name: str) -> Any:
+def _open_clip_tokenizer(name: str, context_length: int) -> Any:
     import open_clip
 
-    return open_clip.get_tokenizer(name)  # byte pairs for a name that it does not know
+    if is_own(name):  # open_clip logs a warning for a name that it does not know
+        return open_clip.SimpleTokenizer(context_length=context_length)
+    return open_clip.get_tokenizer(name)
 
 
-def _tokenizer(name: str) -> OpenClipTokenizer:
+def _tokenizer(name: str, architecture: dict[str, Any]) -> OpenClipTokenizer:
     try:
-        tokenizer = _open_clip_tokenizer(name.replace("/", "-"))
+        tokenizer = _open_clip_tokenizer(name.replace("/", "-"), architecture["text_cfg"].get("context_length", 77))
     except OSError as error:
         raise ConfigError(
             f"the tokenizer of '{name}' is not cached ({str(error).splitlines()[0]}); go online once"

@@ -1,0 +1,1 @@
+"""Hard negatives: false captions, and pictures of them."""

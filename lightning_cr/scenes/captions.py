@@ -65,6 +65,7 @@ class Wording:
         size_word: Which of the words for a size.
         relation_word: Which of the phrases for a relation.
         background: Whether the background is named.
+        related: Whether the relation is told, or the things are only joined by "and".
     """
 
     filler: int
@@ -74,15 +75,17 @@ class Wording:
     size_word: int
     relation_word: int
     background: bool
+    related: bool = True
 
 
-def draw_wording(scene: Scene, rng: random.Random, full: bool = False) -> Wording:
+def draw_wording(scene: Scene, rng: random.Random, full: bool = False, relations: float = 1.0) -> Wording:
     """Draws how a scene is described.
 
     Args:
         scene: What is described.
         rng: The only source of randomness.
         full: Say everything of every thing, and the background.
+        relations: Probability that the relation is told.
     """
     chance = rng.random
     mentions = tuple(
@@ -91,7 +94,8 @@ def draw_wording(scene: Scene, rng: random.Random, full: bool = False) -> Wordin
     )
     filler = rng.randrange(1, len(_FILLERS)) if chance() < 0.3 else 0
     frame = "plain" if filler or len(scene.things) == 1 else rng.choice(_FRAMES)
-    return Wording(filler, frame, chance() < 0.5, mentions, rng.randrange(3), rng.randrange(3), full or chance() < 0.2)
+    turned, words, background = chance() < 0.5, (rng.randrange(3), rng.randrange(3)), full or chance() < 0.2
+    return Wording(filler, frame, turned, mentions, *words, background, chance() < relations)
 
 
 def paraphrase(wording: Wording, rng: random.Random) -> Wording:
@@ -128,9 +132,11 @@ def caption(scene: Scene, wording: Wording) -> AnnotatedCaption:
         words += [("there", "EX"), verb]
     words += _noun_phrase(first, wording.mentions[order[0]], wording)
     if len(order) == 2:
-        if wording.frame == "is":
-            words.append(verb)
-        words += _PARSED_RELATIONS[relation][wording.relation_word]
+        if wording.related:
+            words += [verb] if wording.frame == "is" else []
+            words += _PARSED_RELATIONS[relation][wording.relation_word]
+        else:
+            words.append(("and", "CC"))
         words += _noun_phrase(scene.things[order[1]], wording.mentions[order[1]], wording)
     for thing, mention in zip(scene.things[2:], wording.mentions[2:], strict=True):
         words += [("and", "CC"), *_noun_phrase(thing, mention, wording)]

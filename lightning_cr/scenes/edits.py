@@ -67,7 +67,7 @@ def replace_colour(scene: Scene, wording: Wording, rng: random.Random, index: in
 
 
 def _replace_relation(scene: Scene, wording: Wording, rng: random.Random) -> Edit | None:
-    if len(scene.things) < 2:
+    if len(scene.things) < 2 or not wording.related:
         return None
     return Edit(replace(scene, relation=rng.choice([r for r in RELATIONS if r != scene.relation])), wording)
 

@@ -59,7 +59,7 @@ class Thing:
         texture: One of :data:`TEXTURES`.
         count: 1 to 3 like things side by side.
         radius: As a fraction of the picture's side.
-        jitter: Offset from its place in the layout, as a fraction of the side.
+        jitter: Offset from its place along and across the relation, each in [-1, 1].
     """
 
     shape: str
@@ -113,7 +113,12 @@ class Scene:
                 (0.5 - far * dx - sx, 0.5 - far * dy - sy),
                 (0.5 + 1.25 * sx, 0.5 + 1.25 * sy),
             ]
-        return [(x + t.jitter[0], y + t.jitter[1]) for (x, y), t in zip(centres, self.things, strict=False)]
+        along, across = 0.05, 0.05 if len(self.things) == 3 else 0.14
+        spread = (along, across) if RELATIONS[self.relation][1] == 0 else (across, along)
+        return [
+            (x + spread[0] * t.jitter[0], y + spread[1] * t.jitter[1])
+            for (x, y), t in zip(centres, self.things, strict=False)
+        ]
 
 
 @dataclass
@@ -159,5 +164,5 @@ class World:
         size = rng.choice(list(SIZES))
         texture = rng.choice(TEXTURES[1:]) if rng.random() < self.textures else "plain"
         count = rng.choice((2, 3)) if rng.random() < self.groups else 1
-        jitter = (rng.uniform(-0.06, 0.06), rng.uniform(-0.06, 0.06))
+        jitter = (rng.uniform(-1, 1), rng.uniform(-1, 1))
         return Thing(shape, colour, size, texture, count, rng.uniform(*SIZES[size]), jitter)

@@ -68,6 +68,7 @@ class TinyTask(pl.LightningModule):
         self.scored = scores
         self.scores = {}
         self.seen = []
+        self.sent = False
 
     def training_step(self, batch, batch_idx):
         self.seen.append(int(batch[0, 0]))
@@ -79,7 +80,7 @@ class TinyTask(pl.LightningModule):
         self.log("train/rank/threshold", loss)
         return loss
 
-    def validation_step(self, batch, batch_idx):
+    def validation_step(self, batch, batch_idx, dataloader_idx=0):
         pass
 
     def on_validation_epoch_end(self):

@@ -19,6 +19,8 @@ MODELS = {
     "tiny-eos": {"custom_text": True, "text_cfg": {**TEXT, "pool_type": "eos", "eos_id": 49407}},
     "tiny-proj": {"text_cfg": {**TEXT, "proj_bias": True}},
     "tiny-noncausal": {"custom_text": True, "init_logit_bias": -10, "text_cfg": NON_CAUSAL},
+    "tiny-last": {"custom_text": True, "text_cfg": {**TEXT, "pool_type": "last"}},
+    "tiny-bidirectional": {"custom_text": True, "text_cfg": {**TEXT, "no_causal_mask": True}},
     "tiny-resnet": {"vision_cfg": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8}},
 }
 TEXTS = [
@@ -53,8 +55,8 @@ def tags(monkeypatch):
     """Registers a tag of open_clip whose weights lie in a local file."""
 
     def register(name, tag, file, **settings):
-        entry = {tag: {"file": str(file), "mean": (0.5,) * 3, "std": (0.25,) * 3, **settings}}
-        monkeypatch.setitem(pretrained._PRETRAINED, name, entry)
+        entry = {"file": str(file), "mean": (0.5,) * 3, "std": (0.25,) * 3, **settings}
+        monkeypatch.setitem(pretrained._PRETRAINED, name, {**pretrained._PRETRAINED.get(name, {}), tag: entry})
         assert open_clip.get_pretrained_cfg(name, tag)
 
     return register

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from lightning_cr.encoders import EncoderConfig, build_encoder, encoder_names
+from lightning_cr.encoders.build import _open_clip_tokenizer
 from lightning_cr.errors import CheckpointError, ConfigError
 
 from .conftest import cut
@@ -20,6 +21,14 @@ def test_importing_the_package_loads_no_tower_library():
     code = f"import sys, lightning_cr.encoders; print([module for module in {heavy} if module in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", ["scenes-tiny", "photos-tiny", "tiny-quickgelu"])
+def test_building_says_nothing(name, caplog, capfd):
+    _open_clip_tokenizer.cache_clear()  # open_clip warns when a tokenizer is made
+    build_encoder(config(name))
+    assert caplog.records == []
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_mistyped_name_gets_the_nearest_and_a_way_to_list():

@@ -129,9 +129,13 @@ def test_a_tag_loads_with_its_own_pixels(build, tags, tmp_path):
     encoder = build("tiny-quickgelu")
     torch.save(encoder.model.state_dict(), tmp_path / "tag.pt")
     tags("tiny-quickgelu", "openai", tmp_path / "tag.pt", quick_gelu=True)
+    tags("tiny-quickgelu", "other", tmp_path / "tag.pt", quick_gelu=True, std=(0.75,) * 3)
     loaded = load("tiny-quickgelu", "openai")
     assert same(encoder, loaded)
     assert (loaded.preprocess.mean, loaded.preprocess.std) == ((0.5,) * 3, (0.25,) * 3)
+    by_file = load("tiny-quickgelu", tmp_path / "tag.pt", activation="quick_gelu").preprocess
+    assert by_file.mean == (0.5,) * 3  # what every tag of the model agrees on
+    assert by_file.std == open_clip.OPENAI_DATASET_STD  # they do not agree: open_clip's default
 
 
 def test_a_tag_of_the_other_activation_is_refused_before_it_is_fetched(tags, tmp_path):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from loss_harness import Ranks
+from gloo_ranks import Ranks
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from loss_harness import Case, LossTests, Ranks, check_two_ranks, make_features
+from gloo_ranks import Ranks
+from loss_harness import Case, LossTests, check_two_ranks, make_features
 
 from lightning_cr.batch import Features
 from lightning_cr.losses import Loss, Term

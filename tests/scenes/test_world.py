@@ -106,7 +106,9 @@ def test_an_edit_changes_caption_graph_and_picture(name):
         assert not any(thing.held_out for thing in edit.scene.things)
         words, others = before.split(), after.split()
         if name.startswith("swap"):
-            assert Counter(w for w in words if w not in ("a", "an")) == Counter(w for w in others if w not in ("a", "an"))
+            assert Counter(w for w in words if w not in ("a", "an")) == Counter(
+                w for w in others if w not in ("a", "an")
+            )
         if name.startswith("add"):
             assert len(others) > len(words)
         if name in ("replace_att", "replace_obj"):

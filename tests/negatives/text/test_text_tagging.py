@@ -45,7 +45,7 @@ def test_nltk_without_data_names_the_download(monkeypatch):
         raise LookupError("averaged_perceptron_tagger_eng")
 
     monkeypatch.setattr(nltk, "pos_tag", missing)
-    with pytest.raises(DataError, match="python -m nltk.downloader averaged_perceptron_tagger_eng"):
+    with pytest.raises(DataError, match=r"python -m nltk\.downloader averaged_perceptron_tagger_eng"):
         Tagger("nltk")("a dog")
 
 
