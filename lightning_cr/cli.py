@@ -29,6 +29,7 @@ from lightning_cr.callbacks import (
     RescueCheckpointIO,
     RunReport,
     SaveConfig,
+    SaveEmbeddings,
     Throughput,
     check_run_folder,
 )
@@ -48,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "trainer.max_epochs": 1,
     "trainer.num_sanity_val_steps": -1,  # the whole validation before the first step: the table's "before"
     "trainer.log_every_n_steps": 10,
+    "trainer.enable_model_summary": False,
 }
 
 
@@ -72,6 +74,8 @@ class CompositionCLI(LightningCLI):
     """
 
     def __init__(self, run: bool = True) -> None:
+        for noise in _NOISE:
+            warnings.filterwarnings("ignore", message=noise)
         super().__init__(
             CompositionTask,
             CompositionData,
@@ -80,6 +84,7 @@ class CompositionCLI(LightningCLI):
             save_config_callback=None,  # ours is among the run's callbacks: it also puts the config into checkpoints
             seed_everything_default=0,
             auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # checkpoints carry the whole configuration, see SaveConfig
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -123,7 +128,7 @@ class CompositionCLI(LightningCLI):
             name = self._get(self.config, "name") or _run_name(self._get(self.config, "config"))
             kwargs["logger"] = _loggers(config["default_root_dir"], name)
         measured = bool(self.datamodule.benchmarks) and config["limit_val_batches"] != 0
-        own: list[pl.Callback] = [SaveConfig(self._dumped()), Throughput(), Progress(), RunReport()]
+        own: list[pl.Callback] = [SaveConfig(self._dumped()), Throughput(), Progress(), RunReport(), SaveEmbeddings()]
         if config["enable_checkpointing"] is not False:
             own += [*checkpoints(self._get(self.config, "save_every"), best=measured), GracefulStop()]
             kwargs["plugins"] = [*(config["plugins"] or []), RescueCheckpointIO()]
@@ -176,10 +181,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if all went well, 1 for a user's mistake (told in one line), 130 for Ctrl-C.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    with _arguments(sys.argv[1:] if arguments is None else arguments), warnings.catch_warnings():
-        for noise in _NOISE:
-            warnings.filterwarnings("ignore", message=noise)
+    for library in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    with _arguments(sys.argv[1:] if arguments is None else arguments):
         try:
             CompositionCLI()
         except LightningCRError as error:
@@ -200,6 +204,8 @@ _NOISE = (
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # inside Lightning 2.6
     ".*The dirpath has changed from.*",  # a resumed run has a folder of its own
     ".*Be aware that when using `ckpt_path`.*",
+    r"(?s).*was deprecated in v4\.49\.0.*",  # LightningCLI 2.6 calls what jsonargparse 5 will drop
+    r"(?s).*only one JsonargparseDeprecationWarning.*",
 )
 
 

@@ -157,10 +157,11 @@ class CompositionTask(pl.LightningModule):
                 self._log(f"train/{name}/{key}", value)
         if not torch.isfinite(total):
             raise ConfigError(
-                f"the loss is {float(total)} at step {self.global_step}; lower --model.optimizer.lr, or look for the term"
-                f" that broke among train/* in the run's metrics.csv"
+                f"the loss is {float(total)} at step {self.global_step}; lower --model.optimizer.lr, or look for the"
+                " term that broke among train/* in the run's metrics.csv"
             )
-        self.log("loss", total, prog_bar=True, batch_size=len(batch))
+        # Of all ranks, since each holds the mean over its own anchors only.
+        self.log("loss", total, prog_bar=True, batch_size=len(batch), sync_dist=distributed.world_size() > 1)
         self.log("train/negatives_per_caption", batch.negative_index.ge(0).sum() / len(batch), batch_size=len(batch))
         return total
 

@@ -1,6 +1,7 @@
 """What a run leaves and how it stops: table, results.json, pictures, progress, and checkpoints that are not lost."""
 
 from lightning_cr.callbacks.config import SaveConfig
+from lightning_cr.callbacks.embeddings import SaveEmbeddings
 from lightning_cr.callbacks.files import check_run_folder
 from lightning_cr.callbacks.interrupt import GracefulStop, Interrupted
 from lightning_cr.callbacks.last import LastCheckpoint
@@ -17,6 +18,7 @@ __all__ = [
     "RescueCheckpointIO",
     "RunReport",
     "SaveConfig",
+    "SaveEmbeddings",
     "Throughput",
     "check_run_folder",
 ]

@@ -153,9 +153,9 @@ class CompositionData(pl.LightningDataModule):
         """The pictures and captions of the held-out split."""
         from lightning_cr.benchmarks.retrieval import HeldOutRetrieval
 
-        items = HeldOutRetrieval()
-        items.open(self.root, self.preprocess, self.held_out)
-        return DataLoader(EncodeItems(items, self.tokenizer, self.eval_batch_size), batch_size=None)
+        self.predicted = HeldOutRetrieval()
+        self.predicted.open(self.root, self.preprocess, self.held_out)
+        return DataLoader(EncodeItems(self.predicted, self.tokenizer, self.eval_batch_size), batch_size=None)
 
     def examples(self, count: int) -> tuple[Batch, list[Prepared]]:
         """The first held-out samples with their negatives, as a batch, for a picture of what the model sees."""

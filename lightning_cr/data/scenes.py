@@ -25,6 +25,7 @@ class Scenes(Source):
         edits: Slots whose negative is made by editing the scene graph, with the *true picture* of the false caption as
             image negative: any of SugarCrepe's seven categories. Other slots are filled by the text rules.
         relations: Probability that a caption tells where its things stand; without, it only joins them by "and".
+        detail: Factor on the probability that a caption tells sizes, colours, textures and the background.
         world: How rich the scenes are.
 
     Raises:
@@ -39,12 +40,14 @@ class Scenes(Source):
         held_out: int = 512,
         edits: list[str] | None = None,
         relations: float = 1.0,
+        detail: float = 1.0,
         world: World = World(),  # noqa: B008 (never changed in place)
     ) -> None:
         self.size = size
         self.held_out = held_out
         self.kinds = tuple(edits or ())
         self.relations = relations
+        self.detail = detail
         self.world = world
         if size < 1:
             raise ConfigError(f"data.source.size is {size}; it must be 1 or more")
@@ -88,7 +91,7 @@ class SceneSplit(Split):
         if self.fixed:
             rng = random.Random(f"{self.fixed}/{index}")
         scene = self.source.world.draw(rng)
-        wording = draw_wording(scene, rng, relations=self.source.relations)
+        wording = draw_wording(scene, rng, relations=self.source.relations, detail=self.source.detail)
         annotated = caption(scene, wording)
         negatives: dict[str, tuple[Negative, Tensor | None]] = {}
         for kind in self.source.kinds:

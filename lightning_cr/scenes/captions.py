@@ -78,7 +78,9 @@ class Wording:
     related: bool = True
 
 
-def draw_wording(scene: Scene, rng: random.Random, full: bool = False, relations: float = 1.0) -> Wording:
+def draw_wording(
+    scene: Scene, rng: random.Random, full: bool = False, relations: float = 1.0, detail: float = 1.0
+) -> Wording:
     """Draws how a scene is described.
 
     Args:
@@ -86,15 +88,20 @@ def draw_wording(scene: Scene, rng: random.Random, full: bool = False, relations
         rng: The only source of randomness.
         full: Say everything of every thing, and the background.
         relations: Probability that the relation is told.
+        detail: Factor on the probability that sizes, colours, textures and the background are told.
     """
     chance = rng.random
     mentions = tuple(
-        Mention(full or chance() < 0.5, full or chance() < 0.85, thing.texture != "plain" and (full or chance() < 0.8))
+        Mention(
+            full or chance() < 0.5 * detail,
+            full or chance() < 0.85 * detail,
+            thing.texture != "plain" and (full or chance() < 0.8 * detail),
+        )
         for thing in scene.things
     )
     filler = rng.randrange(1, len(_FILLERS)) if chance() < 0.3 else 0
     frame = "plain" if filler or len(scene.things) == 1 else rng.choice(_FRAMES)
-    turned, words, background = chance() < 0.5, (rng.randrange(3), rng.randrange(3)), full or chance() < 0.2
+    turned, words, background = chance() < 0.5, (rng.randrange(3), rng.randrange(3)), full or chance() < 0.2 * detail
     return Wording(filler, frame, turned, mentions, *words, background, chance() < relations)
 
 

@@ -34,10 +34,10 @@ COLOURS = {
     "pink": (250, 150, 190),
     "cyan": (60, 205, 215),
 }
-SIZES = {"small": (0.095, 0.12), "large": (0.17, 0.195)}
+SIZES = {"small": (0.115, 0.135), "large": (0.19, 0.21)}
 """Radius as a fraction of the picture's side."""
 TEXTURES = ("plain", "striped", "dotted")
-BACKGROUNDS = {"white": (250, 250, 250), "black": (15, 15, 15), "beige": (225, 205, 175)}
+BACKGROUNDS = {"white": (250, 250, 250), "gray": (205, 205, 205), "beige": (232, 215, 188)}
 RELATIONS = {"left": (-1, 0), "right": (1, 0), "above": (0, -1), "below": (0, 1)}
 """Where the first thing stands, seen from the second: x to the right, y downwards."""
 INVERSE = {"left": "right", "right": "left", "above": "below", "below": "above"}
@@ -113,7 +113,7 @@ class Scene:
                 (0.5 - far * dx - sx, 0.5 - far * dy - sy),
                 (0.5 + 1.25 * sx, 0.5 + 1.25 * sy),
             ]
-        along, across = 0.05, 0.05 if len(self.things) == 3 else 0.14
+        along, across = 0.03, 0.03 if len(self.things) == 3 else 0.08
         spread = (along, across) if RELATIONS[self.relation][1] == 0 else (across, along)
         return [
             (x + spread[0] * t.jitter[0], y + spread[1] * t.jitter[1])

@@ -1,0 +1,205 @@
+"""A user's mistake gets one line that says what and how to go on, a non-zero exit, and no traceback."""
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT
+
+TINY = ROOT / "tests" / "tiny.yaml"
+AHNPL = ("--config", ROOT / "configs/ahnpl.yaml", "--config", TINY)
+COCO = (
+    *("--config", ROOT / "configs/ahnpl.yaml", "--config", ROOT / "configs/coco.yaml"),
+    *("--model.encoder.name", "photos-tiny", "--model.encoder.pretrained", "", "--data.num_workers", 0),
+    *(
+        "--data.batch_size",
+        4,
+        "--trainer.max_epochs",
+        1,
+        "--trainer.precision",
+        "32-true",
+        "--trainer.accelerator",
+        "cpu",
+    ),
+)
+
+
+def refused(cli, capsys, *arguments, command="fit"):
+    """The one line that a refused command prints."""
+    assert cli(command, *arguments) != 0
+    said = capsys.readouterr().err
+    lines = [line for line in said.splitlines() if not line.startswith(("measuring", "step "))]
+    assert len(lines) == 1, said
+    assert "Traceback" not in said
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--model.losses.margin.wieght", 1), ["wieght", "Did you mean 'weight'"]),
+        (("--model.losses.margin.weight", "much"), ["model.losses", "weight", "float", "'much'"]),
+        (("--model.losses.mragin.weight", 1), ["model.losses", "--model.losses.NAME=CLASS", "DynamicMarginLoss"]),
+        (("--model.losses.extra", "ContrastivLoss"), ["ContrastivLoss", "Did you mean 'ContrastiveLoss'"]),
+        (("--modle.encoder.name", "x"), ["--modle.encoder.name", "Did you mean '--model.encoder.name'"]),
+        (("--model.encoder.nam", "x"), ["Did you mean '--model.encoder.name'"]),
+        (("--trainer.max_epochs", "many"), ["trainer.max_epochs", "int", "'many'"]),
+        (("--data.batch_size", 0), ["data.batch_size is 0", "1 or more"]),
+        (("--data.batch_size", 33), ["data.batch_size 33", "32 or less"]),
+        (("--data.negatives.tagger", "patern"), ["patern", "Did you mean 'pattern'"]),
+        (("--data.negatives.lexicon", "nowhere.yaml"), ["nowhere.yaml"]),
+        (("--data.root", "some/where"), ["some/where", "configs/coco.yaml"]),
+        (("--model.encoder.name", "ViT-B-23"), ["ViT-B-23", "Did you mean 'ViT-B-32'"]),
+        (("--model.encoder.name", "ViT-B-32", "--model.encoder.pretrained", "opneai"), ["opneai", "'openai'"]),
+        (("--model.encoder.name", "ViT-B-32", "--model.encoder.pretrained", "openai"), ["ViT-B-32-quickgelu"]),
+        (("--model.encoder.pretrained", "no/such/file.pt"), ["no/such/file.pt"]),
+        (
+            ("--model.image_negatives", "null"),
+            ["model.losses.multimodal needs negative_image", "model.image_negatives"],
+        ),
+        (("--data.negatives.rules", "{}"), ["needs negative_text", "data.negatives.rules"]),
+        (("--ckpt_path", "gone.ckpt"), ["gone.ckpt"]),
+        (("--model.encoder.freeze_image", "true", "--model.encoder.freeze_text", "true"), ["nothing is left to train"]),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_a_mistyped_name_or_value(cli, capsys, arguments, words):
+    said = refused(cli, capsys, *AHNPL, *arguments)
+    assert said.startswith("error: ")
+    for word in words:
+        assert word in said, said
+
+
+def test_a_mistyped_command_and_a_missing_config(cli, capsys):
+    assert "Did you mean 'fit'" in refused(cli, capsys, *AHNPL, command="fti")
+    assert "nowhere.yaml" in refused(cli, capsys, "--config", "nowhere.yaml")
+
+
+def test_malformed_yaml_names_the_file(cli, capsys, tmp_path):
+    (tmp_path / "broken.yaml").write_text("model: [1,\n")
+    assert "broken.yaml" in refused(cli, capsys, "--config", tmp_path / "broken.yaml")
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A COCO tree of twelve pictures."""
+    root = tmp_path / "tree"
+    for split, first in (("train", 1), ("val", 101)):
+        folder = root / f"{split}2017"
+        folder.mkdir(parents=True)
+        ids = range(first, first + 12)
+        for number in ids:
+            Image.new("RGB", (80, 60), (number % 256, 100, 200)).save(folder / f"{number:012d}.jpg")
+        data = {
+            "images": [{"id": n, "file_name": f"{n:012d}.jpg"} for n in ids],
+            "annotations": [
+                {"id": 10 * n + k, "image_id": n, "caption": f"A red dog {k} on top of a small table {n}."}
+                for n in ids
+                for k in range(2)
+            ],
+        }
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / "annotations" / f"captions_{split}2017.json").write_text(json.dumps(data))
+    return root
+
+
+def test_a_folder_that_is_whole_trains(cli, tree, tmp_path):
+    assert cli("fit", *COCO, "--data.root", tree) == 0
+    results = json.loads((tmp_path / "runs/ahnpl/version_0/results.json").read_text())
+    assert set(results["after"]) == {f"retrieval/{way}_r@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)}
+    assert results["after"]["retrieval/t2i_r@1"]["n"] == 24
+
+
+def test_missing_folders_and_files_say_what_was_looked_for(cli, capsys, tree):
+    assert "--data.root" in refused(cli, capsys, *COCO)
+    assert "gone" in refused(cli, capsys, *COCO, "--data.root", tree / "gone")
+    shutil.move(tree / "train2017", tree / "elsewhere")
+    assert "train2017" in refused(cli, capsys, *COCO, "--data.root", tree)
+    shutil.rmtree(tree / "annotations")
+    assert "captions_train2017.json" in refused(cli, capsys, *COCO, "--data.root", tree)
+
+
+def test_malformed_annotations_name_file_and_place(cli, capsys, tree):
+    path = tree / "annotations/captions_train2017.json"
+    path.write_text(path.read_text()[:-9])
+    said = refused(cli, capsys, *COCO, "--data.root", tree)
+    assert "captions_train2017.json" in said
+    assert "line 1" in said
+
+
+def test_bad_captions_are_dropped_up_to_the_limit_then_listed(cli, capsys, tree):
+    path = tree / "annotations/captions_train2017.json"
+    data = json.loads(path.read_text())
+    strange = ["", "   ", 7, None, "word " * 2000, "一只狗在桌子上", "كلب على طاولة", "🙂"]
+    for row, caption in zip(data["annotations"], strange, strict=False):
+        row["caption"] = caption
+    path.write_text(json.dumps(data))
+    assert cli("fit", *COCO, "--data.root", tree) == 0
+    capsys.readouterr()
+    said = refused(cli, capsys, *COCO, "--data.root", tree, "--data.source.max_skipped", 1)
+    assert "max_skipped" in said
+    assert "captions_train2017.json" in said
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_unreadable_pictures_are_replaced_and_counted_up_to_the_limit(cli, capsys, tree, tmp_path, workers):
+    pictures = sorted((tree / "train2017").iterdir())
+    pictures[0].write_bytes(pictures[0].read_bytes()[:300])
+    pictures[1].write_bytes(b"")
+    Image.new("RGB", (1, 1)).save(pictures[2])
+    Image.new("RGB", (20_000, 20)).save(pictures[3])
+    Image.new("CMYK", (80, 60)).save(pictures[4])
+    Image.new("RGBA", (80, 60), (1, 2, 3, 100)).save(pictures[5], format="PNG")
+    arguments = (*COCO, "--data.root", tree, "--data.num_workers", workers)
+    assert cli("fit", *arguments) == 0
+    skipped = json.loads((tmp_path / "runs/ahnpl/version_0/results.json").read_text())["skipped"]
+    assert len(skipped) == 4
+    capsys.readouterr()
+    said = refused(cli, capsys, *arguments, "--data.source.max_skipped", 1)
+    assert "--data.source.max_skipped" in said
+    assert "000000000001.jpg" in said or "000000000002.jpg" in said or "000000000003.jpg" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--data.batch_size", 1),
+        ("--data.negatives.rules", '{"swap_att": {"class_path": "SwapAttributes"}}'),
+        ("--data.source.world.one_thing", 1),
+    ],
+    ids=["batch of one", "K = 1", "kinds that never occur"],
+)
+def test_small_batches_and_absent_kinds_train(cli, tmp_path, arguments):
+    assert cli("fit", *AHNPL, *arguments) == 0
+    assert json.loads((tmp_path / "runs/ahnpl/version_0/results.json").read_text())["after"]
+
+
+def test_an_unwritable_folder_is_said_before_training(cli, capsys, tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    assert "taken" in refused(cli, capsys, *AHNPL, "--trainer.default_root_dir", tmp_path / "taken")
+
+
+def test_a_full_disk_at_checkpoint_time_loses_nothing(cli, capsys, tmp_path, monkeypatch):
+    import errno
+
+    import torch
+
+    from lightning_cr.callbacks import rescue
+
+    monkeypatch.setenv("LIGHTNING_CR_RESCUE", str(tmp_path / "rescue"))
+    write = rescue.whole_file
+
+    def full(path):
+        if "rescue" not in str(path):
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return write(path)
+
+    monkeypatch.setattr(rescue, "whole_file", full)
+    said = refused(cli, capsys, *AHNPL, "--save_every", 2)
+    assert "No space left on device" in said
+    assert "--ckpt_path" in said
+    saved = list((tmp_path / "rescue").rglob("*.ckpt"))
+    assert len(saved) == 1
+    assert torch.load(saved[0], weights_only=True)["global_step"] == 2

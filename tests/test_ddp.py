@@ -1,0 +1,37 @@
+"""Two processes with different data train as one process with both: the same losses, the same weights."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tests.conftest import ROOT, losses
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ahnpl", "negclip", "clip"])
+def test_two_processes_equal_one(cli, tmp_path, method):
+    shared = (
+        *("fit", "--config", ROOT / f"configs/{method}.yaml", "--config", ROOT / "tests/tiny.yaml"),
+        *("--data.source.size", 48, "--trainer.limit_val_batches", 0),
+    )
+    assert cli(*shared, "--data.batch_size", 12, "--name", "one") == 0
+    two = (*shared, "--data.batch_size", 6, "--name", "two", "--trainer.devices", 2, "--trainer.strategy", "ddp")
+    command = [sys.executable, "-m", "lightning_cr", *map(str, two)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    folders = [tmp_path / "runs" / name / "version_0" for name in ("one", "two")]
+    one, both = map(losses, folders)
+    assert list(one) == list(both) == [0, 1, 2, 3]
+    for step, loss in one.items():
+        assert both[step] == pytest.approx(loss, rel=2e-5), step
+    states = [torch.load(f / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for f in folders]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[0].items():
+        if isinstance(value, torch.Tensor):
+            # Adam divides by gradients that may be near zero, so float noise shows as a share of lr = 1e-3
+            assert torch.allclose(value, states[1][name], atol=2e-4), name

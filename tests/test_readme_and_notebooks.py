@@ -1,0 +1,52 @@
+"""What the README says can be typed, and every notebook runs."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.S)
+COMMANDS = [
+    line.split("&&")[-1].strip()
+    for block in BLOCKS
+    for line in block.replace("\\\n", " ").splitlines()
+    if "lightning_cr" in line
+]
+RUNS = [command for command in COMMANDS if command.startswith("python -m lightning_cr")]
+
+
+def test_the_readme_has_the_two_commands():
+    assert "pip install -e . && python -m lightning_cr fit --config configs/ahnpl.yaml" in README
+    assert "pip install -e '.[dev]' && pytest" in README
+    assert len(RUNS) >= 4
+
+
+@pytest.mark.parametrize("command", RUNS)
+def test_every_command_of_the_readme_is_understood(cli, capsys, command):
+    words = shlex.split(command)[3:]
+    words = [str(ROOT / word) if word.startswith("configs/") else word for word in words]
+    if "--ckpt_path" in words:
+        words[words.index("--ckpt_path") : words.index("--ckpt_path") + 2] = []  # no run to go on with here
+    assert cli(*words, "--print_config") == 0, capsys.readouterr().err
+    assert yaml.safe_load(capsys.readouterr().out)["model"]
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)\)", README))))
+def test_every_file_that_the_readme_links_exists(name):
+    assert (ROOT / name).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("notebook", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_runs(notebook, tmp_path):
+    command = [sys.executable, "-m", "pytest", "--nbmake", "-p", "no:cacheprovider", "-q", str(notebook)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*command, "-o", "addopts="], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,109 @@
+"""Every YAML in configs/ through the real command line, and what a run leaves behind."""
+
+import json
+import math
+
+import pytest
+import torch
+import yaml
+
+from tests.conftest import ROOT, losses
+
+TINY = ROOT / "tests" / "tiny.yaml"
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+METHODS = [path for path in CONFIGS if "losses" in yaml.safe_load(path.read_text())["model"]]
+DATA = [path for path in CONFIGS if path not in METHODS]
+SEVEN = ("replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att", "add_obj", "add_att")
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_survives_printing_and_reading_again(cli, config, capsys, tmp_path):
+    assert cli("fit", "--config", config, "--print_config") == 0
+    printed = capsys.readouterr().out
+    again = tmp_path / "again.yaml"
+    again.write_text(printed)
+    assert cli("fit", "--config", again, "--print_config") == 0
+    assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(printed)
+
+
+@pytest.mark.parametrize("data", DATA, ids=lambda path: path.stem)
+@pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+def test_data_is_laid_over_every_method_without_touching_it(cli, method, data, capsys):
+    cli("fit", "--config", method, "--print_config")
+    alone = yaml.safe_load(capsys.readouterr().out)
+    cli("fit", "--config", method, "--config", data, "--print_config")
+    both = yaml.safe_load(capsys.readouterr().out)
+    assert both["model"]["losses"] == alone["model"]["losses"]
+    assert both["data"]["negatives"] == alone["data"]["negatives"]
+    for key, value in yaml.safe_load(data.read_text())["model"].get("encoder", {}).items():
+        assert both["model"]["encoder"][key] == value
+
+
+@pytest.mark.parametrize("config", METHODS, ids=lambda path: path.stem)
+def test_fit_leaves_results_pictures_logs_and_checkpoints(cli, config, capsys, tmp_path):
+    assert cli("fit", "--config", config, "--config", TINY) == 0
+    run = tmp_path / "runs" / config.stem / "version_0"
+    shown = capsys.readouterr().out
+    results = json.loads((run / "results.json").read_text())
+    for name in SEVEN:
+        assert name in shown
+        for moment in ("before", "after"):
+            score = results[moment][name]
+            assert 0.0 <= score["accuracy"] <= 1.0
+            assert score["n"] == 8
+    sequence = losses(run)
+    assert list(sequence) == [0, 1, 2, 3]
+    assert all(math.isfinite(loss) for loss in sequence.values())
+    for name in ("curves.png", "samples.png", "config.yaml", "checkpoints/last.ckpt", "checkpoints/best.ckpt"):
+        assert (run / name).stat().st_size > 0, name
+    assert list(run.glob("events.out.tfevents*"))
+    saved = yaml.safe_load((run / "config.yaml").read_text())
+    assert saved["model"]["optimizer"]["lr"] == 1e-3
+    assert saved["data"]["batch_size"] == 8
+
+
+@pytest.mark.parametrize("command", ["validate", "test"])
+def test_a_checkpoint_is_measured_without_its_configuration(cli, command, capsys, tmp_path):
+    assert cli("fit", "--config", ROOT / "configs/negclip.yaml", "--config", TINY) == 0
+    run = tmp_path / "runs/negclip/version_0"
+    after = json.loads((run / "results.json").read_text())["after"]
+    assert cli(command, "--config", TINY, "--ckpt_path", run / "checkpoints/last.ckpt") == 0
+    found = json.loads((tmp_path / f"runs/tiny/version_0/{command}_results.json").read_text())
+    assert found["scores"] == after
+
+
+def test_predict_writes_the_embeddings_of_the_held_out_split(cli, tmp_path):
+    import numpy as np
+
+    assert cli("predict", "--config", TINY) == 0
+    found = np.load(tmp_path / "runs/tiny/version_0/embeddings.npz")
+    assert found["image"].shape == (8, 128)
+    assert found["owner"].tolist() == list(range(8))
+    assert np.allclose(np.linalg.norm(found["text"], axis=1), 1, atol=1e-5)
+    assert len(set(found["caption"])) > 4
+
+
+def test_build_gives_the_same_parts_to_a_notebook(cli, tmp_path):
+    from lightning_cr.cli import build
+
+    run = build(
+        [ROOT / "configs/ahnpl.yaml", TINY],
+        ["--model.losses.margin.weight=0.7", "--trainer.max_steps=1", "--trainer.limit_val_batches=0"],
+    )
+    assert run.model.losses["margin"].weight == 0.7
+    run.trainer.fit(run.model, run.datamodule)
+    assert run.trainer.global_step == 1
+
+
+def test_init_from_starts_from_weights_alone(cli, tmp_path):
+    first = ("fit", "--config", ROOT / "configs/clip.yaml", "--config", TINY)
+    assert cli(*first) == 0
+    checkpoint = tmp_path / "runs/clip/version_0/checkpoints/last.ckpt"
+    assert cli(*first, "--model.init_from", checkpoint, "--model.optimizer.lr", "0") == 0
+    start = torch.load(checkpoint, weights_only=True)["state_dict"]
+    end = torch.load(tmp_path / "runs/clip/version_1/checkpoints/last.ckpt", weights_only=True)
+    assert end["global_step"] == 4
+    weights = {name: value for name, value in start.items() if name.startswith("encoder.")}
+    assert weights
+    for name, value in weights.items():
+        assert torch.equal(value, end["state_dict"][name]), name

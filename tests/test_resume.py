@@ -1,0 +1,113 @@
+"""A run that was cut goes on as if it had not been: number for number, and never with silently changed values."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.conftest import ROOT, losses
+
+ARGUMENTS = ("--config", ROOT / "configs/ahnpl.yaml", "--config", ROOT / "tests/tiny.yaml", "--data.source.size", "64")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def start(folder, *arguments):
+    command = [sys.executable, "-m", "lightning_cr", "fit", *map(str, (*ARGUMENTS, *arguments))]
+    return subprocess.Popen(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 240
+    while not path.exists():
+        assert process.poll() is None, process.stdout.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_in_mid_epoch_and_resumed_the_losses_go_on_number_for_number(cli, tmp_path, workers):
+    epochs = ("--trainer.max_epochs", 3, "--save_every", 3)
+    assert cli("fit", *ARGUMENTS, *epochs, "--name", "whole") == 0
+    expected = losses(tmp_path / "runs/whole/version_0")
+    assert list(expected) == list(range(24))
+
+    process = start(tmp_path, *epochs, "--name", "cut")
+    checkpoint = tmp_path / "runs/cut/version_0/checkpoints/last.ckpt"
+    wait_for(checkpoint, process)
+    process.kill()  # SIGKILL: nothing can be tidied up
+    process.wait()
+
+    assert cli("fit", *ARGUMENTS, *epochs, "--data.num_workers", workers, "--ckpt_path", checkpoint) == 0
+    resumed = losses(tmp_path / "runs/ahnpl/version_0")
+    first = min(resumed)
+    assert 3 <= first < 24
+    assert first % 3 == 0
+    assert resumed == {step: loss for step, loss in expected.items() if step >= first}
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(cli, tmp_path):
+    epochs = ("--trainer.max_epochs", 40, "--save_every", 1)
+    process = start(tmp_path, *epochs, "--name", "cut")
+    checkpoint = tmp_path / "runs/cut/version_0/checkpoints/last.ckpt"
+    wait_for(checkpoint, process)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[0].decode()
+    assert process.returncode == 130, said
+    assert "Traceback" not in said
+    assert "--ckpt_path" in said
+    assert "last.ckpt" in said
+    assert checkpoint.exists()
+
+
+def test_a_changed_value_is_named_instead_of_ignored(cli, tmp_path, capsys):
+    assert cli("fit", *ARGUMENTS, "--trainer.max_steps", 2) == 0
+    checkpoint = tmp_path / "runs/ahnpl/version_0/checkpoints/last.ckpt"
+    capsys.readouterr()
+    changed = ("--model.losses.margin.weight", 0.9, "--data.batch_size", 16)
+    assert cli("fit", *ARGUMENTS, *changed, "--ckpt_path", checkpoint) == 1
+    said = capsys.readouterr().err
+    assert "data.batch_size was 8, now 16" in said
+    assert "model.losses.margin.init_args.weight was 0.2, now 0.9" in said
+    assert "--model.init_from" in said
+    assert said.count("\n") == 1
+
+
+def test_the_runs_own_config_goes_on_with_it(cli, tmp_path):
+    assert cli("fit", *ARGUMENTS, "--trainer.max_steps", 2) == 0
+    run = tmp_path / "runs/ahnpl/version_0"
+    arguments = ("--config", run / "config.yaml", "--ckpt_path", run / "checkpoints/last.ckpt")
+    assert cli("fit", *arguments, "--trainer.max_steps", 4) == 0
+    assert list(losses(tmp_path / "runs/config/version_0")) == [2, 3]
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "foreign"])
+def test_what_is_no_checkpoint_is_said_in_one_line(cli, tmp_path, capsys, kind):
+    import torch
+
+    path = tmp_path / "some.ckpt"
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "foreign":
+        torch.save({"state_dict": {}}, path)
+    assert cli("fit", *ARGUMENTS, "--ckpt_path", path) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+    assert "some.ckpt" in said
+
+
+def test_a_checkpoint_of_another_model_is_refused(cli, tmp_path, capsys):
+    assert cli("fit", *ARGUMENTS, "--trainer.max_steps", 1) == 0
+    checkpoint = tmp_path / "runs/ahnpl/version_0/checkpoints/last.ckpt"
+    capsys.readouterr()
+    other = ("--model.encoder.name", "photos-tiny")
+    for flag in ("--model.init_from", "--ckpt_path"):
+        assert cli("fit", *ARGUMENTS, *other, flag, checkpoint) == 1
+        said = capsys.readouterr().err
+        assert "scenes-tiny" in said
+        assert said.count("\n") == 1
