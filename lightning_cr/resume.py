@@ -20,6 +20,7 @@ _MAY_DIFFER = (
     "data.benchmarks",
     "model.encoder.gradient_checkpointing",
     "model.encoder.micro_batch_size",
+    "model.encoder.length_groups",
 )
 """What changes neither the batches nor the objective."""
 

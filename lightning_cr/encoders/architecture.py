@@ -66,6 +66,8 @@ def construct(architecture: dict[str, Any], name: str) -> nn.Module:
     from open_clip.model import CLIP, CustomTextCLIP
 
     cfg = deepcopy(architecture)
+    if cfg["vision_cfg"].get("timm_model_name") == "scenes_vit":
+        import lightning_cr.encoders.scenes_tower  # noqa: F401 (tells timm of it)
     if "timm_model_name" in cfg["vision_cfg"]:
         cfg["vision_cfg"]["timm_model_pretrained"] = False  # the file or the tag brings weights, or nothing does
     if "hf_model_name" in cfg["text_cfg"]:

@@ -31,6 +31,8 @@ class EncoderConfig:
             one chunk; 0 encodes all rows at once. Features and gradients are the same.
         activation: What the weights were trained with, ``gelu`` or ``quick_gelu``, for a file that does not say it
             itself; empty trusts the file or the tag. A mismatch with the model's own activation is refused.
+        length_groups: Encode a batch's captions in so many groups of like length, each cut to its own longest; 1 cuts
+            all to the longest of the batch. Exact: it only leaves padding out.
         shorten: Cut tokens to the batch's longest caption where that is exact; false encodes the full context, as the
             public trainers do (for comparison).
     """
@@ -42,6 +44,7 @@ class EncoderConfig:
     gradient_checkpointing: bool = False
     micro_batch_size: int = 0
     activation: str = ""
+    length_groups: int = 4
     shorten: bool = True
 
 

@@ -83,7 +83,15 @@ class OpenClipEncoder(Encoder):
         missing = self.context_length - tokens.shape[1]
         if missing > 0 and not self.tokenizer.shortens:
             tokens = F.pad(tokens, (0, missing), value=self.tokenizer.pad_id)
-        return self._rows(self._text_features, tokens, frozen=self.config.freeze_text)
+        if self.config.length_groups == 1 or not self.tokenizer.shortens or not tokens.shape[0]:
+            return self._rows(self._text_features, tokens, frozen=self.config.freeze_text)
+        used = tokens.ne(self.tokenizer.pad_id) * torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+        lengths = used.amax(1)
+        order = lengths.argsort()
+        groups = [rows for rows in order.tensor_split(self.config.length_groups) if len(rows)]
+        cut = [tokens[rows, : max(1, int(lengths[rows[-1]]))] for rows in groups]
+        encoded = [self._rows(self._text_features, part, frozen=self.config.freeze_text) for part in cut]
+        return torch.cat(encoded)[order.argsort()]
 
     @property
     def context_length(self) -> int:

@@ -113,6 +113,25 @@ def test_saving_memory_changes_nothing(build, images, name, setting):
         assert torch.allclose(expected[key], found[key], atol=1e-5, rtol=1e-4), key
 
 
+@pytest.mark.parametrize("name", ["tiny", "tiny-eos", "tiny-noncausal", "scenes-tiny"])
+@pytest.mark.parametrize("groups", [2, 3, 40])
+def test_groups_of_like_length_change_nothing(build, images, name, groups):
+    plain, grouped = build(name, length_groups=1).train(), build(name, length_groups=groups).train()
+    tokens = cut(plain.tokenizer([*SHORT, "a cat", "a boat", *TEXTS]))
+    assert (plain.encode_text(tokens) - grouped.encode_text(tokens)).abs().max() < 1e-6
+    expected, found = gradients(plain, images, tokens), gradients(grouped, images, tokens)
+    for key in expected:
+        assert torch.allclose(expected[key], found[key], atol=1e-5, rtol=1e-4), key
+
+
+def test_groups_of_like_length_leave_padding_out(build, monkeypatch):
+    encoder, widths = build("tiny", length_groups=2), []
+    encode = encoder._text_features
+    monkeypatch.setattr(encoder, "_text_features", lambda tokens: widths.append(tokens.shape[1]) or encode(tokens))
+    encoder.encode_text(cut(encoder.tokenizer(["a cat", "a man rides a horse past a house", "a dog", ""])))
+    assert widths == [4, 10]
+
+
 @pytest.mark.parametrize("tower", ["image", "text"])
 @pytest.mark.parametrize("setting", [{"micro_batch_size": 2}, {"gradient_checkpointing": True}])
 def test_saving_memory_keeps_fewer_activations(build, images, setting, tower):
