@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import lightning as pl
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
@@ -105,11 +106,12 @@ class CompositionCLI(LightningCLI):
             raise CheckpointError(f"--ckpt_path '{path}' is no file; a run's checkpoints lie in RUN/checkpoints")
         saved = saved_config(path)
         if self.subcommand == "fit":
-            check_resume(path, saved, self._dumped())
+            asked = self._dumped()
+            asked["accumulate_grad_batches"] = asked["trainer"]["accumulate_grad_batches"]
+            check_resume(path, saved, asked)
         else:
-            # The model is the checkpoint's; its weights come from the checkpoint too, so none are fetched.
-            saved["model"]["encoder"]["pretrained"] = ""
-            saved["model"]["init_from"] = None
+            # The model is the checkpoint's, its weights and pixel settings too, so none are fetched.
+            saved["model"]["encoder"]["pretrained"] = str(path)
             self.config = self.parser.parse_object({self.subcommand: {"model": saved["model"]}}, self.config)
 
     def _dumped(self) -> dict[str, Any]:
@@ -121,19 +123,28 @@ class CompositionCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Gives the run its own folder, its loggers and the callbacks that every run has."""
         config = self._get(self.config_init, "trainer")
+        if self._get(self.config, "save_every") < 1:
+            raise ConfigError(f"--save_every is {self._get(self.config, 'save_every')}; it must be 1 step or more")
         if config["fast_dev_run"]:
             return super().instantiate_trainer(**kwargs)
         check_run_folder(config["default_root_dir"])
+        name = self._get(self.config, "name") or _run_name(self._get(self.config, "config"))
         if config["logger"] in (None, True):
-            name = self._get(self.config, "name") or _run_name(self._get(self.config, "config"))
             kwargs["logger"] = _loggers(config["default_root_dir"], name)
-        measured = bool(self.datamodule.benchmarks) and config["limit_val_batches"] != 0
-        own: list[pl.Callback] = [SaveConfig(self._dumped()), Throughput(), Progress(), RunReport(), SaveEmbeddings()]
+        headlines = any(benchmark.headline for benchmark in self.datamodule.benchmarks.values())
+        measured = headlines and config["limit_val_batches"] in (None, 1.0)
+        own: list[pl.Callback] = [SaveConfig(self._dumped() | {"name": name}), Throughput(), RunReport()]
+        own += [SaveEmbeddings()] + ([] if config["enable_progress_bar"] is False else [Progress()])
         if config["enable_checkpointing"] is not False:
             own += [*checkpoints(self._get(self.config, "save_every"), best=measured), GracefulStop()]
-            kwargs["plugins"] = [*(config["plugins"] or []), RescueCheckpointIO()]
-        kwargs["callbacks"] = [*(config["callbacks"] or []), *own]
+            kwargs["plugins"] = [*_listed(config["plugins"]), RescueCheckpointIO()]
+        kwargs["callbacks"] = [*_listed(config["callbacks"]), *own]
         return super().instantiate_trainer(**kwargs)
+
+
+def _listed(value: Any) -> list[Any]:
+    """What the trainer takes as one thing, a list or nothing."""
+    return [] if value is None else [*value] if isinstance(value, (list, tuple)) else [value]
 
 
 def _run_name(configs: list[Any] | None) -> str:
@@ -187,6 +198,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             CompositionCLI()
         except LightningCRError as error:
+            print(f"error: {_one_line(error)}", file=sys.stderr)
+            return 1
+        except MisconfigurationException as error:  # Lightning's word for a user's mistake
             print(f"error: {_one_line(error)}", file=sys.stderr)
             return 1
         except Interrupted as stop:

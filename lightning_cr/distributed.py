@@ -37,7 +37,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        gradient = gradients[0].contiguous()
+        gradient = gradients[0].clone()  # autograd may hand the same tensor to another branch
         dist.all_reduce(gradient)
         start = rank() * ctx.rows
         return gradient[start : start + ctx.rows]

@@ -18,6 +18,7 @@ _MAY_DIFFER = (
     "data.num_workers",
     "data.eval_batch_size",
     "data.benchmarks",
+    "data.source.init_args.max_skipped",
     "model.encoder.gradient_checkpointing",
     "model.encoder.micro_batch_size",
     "model.encoder.length_groups",
@@ -57,7 +58,8 @@ def check_resume(path: str | Path, saved: dict[str, Any], asked: dict[str, Any])
         CheckpointError: Naming the values that differ, and both ways out.
     """
     before, now = (
-        dict(_flat({key: config.get(key) for key in ("seed_everything", "model", "data")})) for config in (saved, asked)
+        dict(_flat({key: config.get(key) for key in ("seed_everything", "model", "data", "accumulate_grad_batches")}))
+        for config in (saved, asked)
     )
     changed = [
         f"{key} was {before.get(key, 'not set')}, now {now.get(key, 'not set')}"
@@ -69,7 +71,7 @@ def check_resume(path: str | Path, saved: dict[str, Any], asked: dict[str, Any])
         raise CheckpointError(
             f"--ckpt_path goes on with the run as it was, but {'; '.join(changed[:5])}{more};"
             " give the run's own --config RUN/config.yaml, or start anew from its weights with"
-            f" --model.init_from {path}"
+            f" --model.encoder.pretrained {path}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,12 +57,10 @@ class CompositionTask(pl.LightningModule):
         optimizer: Learning rate and the rest.
         image_negatives: Makes negative images in feature space (AHNPL's visual perturbation); none uses the pictures of
             the batch, if it has any.
-        init_from: A checkpoint of this package whose weights training starts from, without its optimiser and step count
-            (``--ckpt_path`` goes on with all of it).
 
     Raises:
         ConfigError: A loss that needs what neither the data nor ``image_negatives`` gives.
-        CheckpointError: ``init_from`` or ``--ckpt_path`` holds another model.
+        CheckpointError: ``--ckpt_path`` holds another model.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class CompositionTask(pl.LightningModule):
         encoder: EncoderConfig = EncoderConfig(),  # noqa: B008 (never changed in place)
         optimizer: OptimizerConfig = OptimizerConfig(),  # noqa: B008
         image_negatives: FeatureNegatives | None = None,
-        init_from: str | None = None,
     ) -> None:
         super().__init__()
         self.encoder_config = encoder
@@ -82,16 +80,14 @@ class CompositionTask(pl.LightningModule):
         self.scores: dict[str, Score] = {}
         """Scores of the last validation or test, by category."""
         self._encoded: list[dict[str, list[tuple[Tensor, Tensor]]]] = []
-        if init_from:
-            self._init_from(init_from)
 
     # ---- training ------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
         """Tells the losses the kinds of negative, before a checkpoint is restored."""
         if stage == "fit" and self.kinds is None:
+            self._check_needs(self.trainer.datamodule)  # type: ignore[attr-defined]
             self._bind(self.trainer.datamodule.kinds)  # type: ignore[attr-defined]
-            self._check_needs()
 
     def _bind(self, kinds: tuple[str, ...]) -> None:
         self.kinds = tuple(kinds)
@@ -102,18 +98,19 @@ class CompositionTask(pl.LightningModule):
     def _terms(self) -> dict[str, Loss]:
         return dict(self.losses.items())  # type: ignore[arg-type]
 
-    def _check_needs(self) -> None:
-        pictures = bool(self.trainer.datamodule.source.kinds) or self.image_negatives is not None  # type: ignore[attr-defined]
-        have = {"negative_text": bool(self.kinds), "negative_image": pictures, "concreteness": bool(self.kinds)}
+    def _check_needs(self, data: Any) -> None:
+        pictures = bool(data.source.kinds) or self.image_negatives is not None
+        have = {"negative_text": bool(data.kinds), "negative_image": pictures and bool(data.kinds)}
         cure = {
             "negative_text": "name text rules in data.negatives.rules",
             "negative_image": "set model.image_negatives, or data.source.edits",
-            "concreteness": "name text rules in data.negatives.rules",
         }
         for name, loss in self._terms().items():
-            for need in sorted(loss.needs):
-                if not have[need]:
-                    raise ConfigError(f"model.losses.{name} needs {need}, which nothing gives; {cure[need]}")
+            for need in sorted(loss.needs, reverse=True):
+                if not have.get(need, False):
+                    raise ConfigError(
+                        f"model.losses.{name} needs {need}, which nothing gives; {cure.get(need, 'leave it out')}"
+                    )
 
     def features(self, batch: Batch) -> Features:
         """Encodes a batch: captions and the negatives that exist in one pass, pictures in another.
@@ -168,9 +165,9 @@ class CompositionTask(pl.LightningModule):
     def _log(self, name: str, value: Tensor) -> None:
         self.log(name, value.detach(), batch_size=1)
 
-    def on_train_epoch_start(self) -> None:
-        """Lets the losses reset what they keep for an epoch; a resume in mid-epoch does not."""
-        if self.trainer.fit_loop.epoch_loop.batch_progress.current.ready == 0:
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Lets the losses reset what they keep for an epoch, at its first batch; a resume in mid-epoch does not."""
+        if batch_idx == 0:
             for loss in self._terms().values():
                 loss.on_epoch_start()
 
@@ -183,7 +180,7 @@ class CompositionTask(pl.LightningModule):
         """AdamW, and a schedule by the step."""
         config = self.optimizer_config
         trained = [p for p in self.parameters() if p.requires_grad]
-        if not trained:
+        if all(p is self.encoder.log_logit_scale for p in trained):
             raise ConfigError(
                 "nothing is left to train: both towers are frozen; unset model.encoder.freeze_image or _text"
             )
@@ -194,7 +191,7 @@ class CompositionTask(pl.LightningModule):
         betas = (config.beta1, config.beta2)
         optimizer = AdamW([g for g in groups if g["params"]], lr=config.lr, betas=betas, eps=config.eps)
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, _WarmupCosine(config.warmup_steps, steps))
+        schedule = LambdaLR(optimizer, _warmup_cosine(config.warmup_steps, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # ---- validation ----------------------------------------------------------------------------------------------
@@ -212,18 +209,19 @@ class CompositionTask(pl.LightningModule):
         """Scores every benchmark on the embeddings of all ranks."""
         benchmarks = self.trainer.datamodule.benchmarks  # type: ignore[attr-defined]
         self.scores = {}
-        for benchmark, parts in zip(benchmarks.values(), distributed.gather_objects(self._encoded), strict=True):
+        for (name, benchmark), parts in zip(benchmarks.items(), distributed.gather_objects(self._encoded), strict=True):
             image = _assemble(parts["image"], benchmark.pictures, self.encoder.dim)
             text = _assemble(parts["text"], len(benchmark.captions), self.encoder.dim)
             if image is not None and text is not None:  # a validation that is cut short by a limit measures nothing
-                self.scores |= benchmark.score(image, text)
+                found = benchmark.score(image, text)
+                self.scores |= {f"{name}/{key}" if key in self.scores else key: s for key, s in found.items()}
         self._encoded = []
         for name, score in self.scores.items():
             self.log(f"bench/{name}", score.value)
         if self.scores:
             known = [b.headline for b in benchmarks.values() if b.headline in self.scores]
-            headlines = [self.scores[name].value for name in known]
-            self.log("headline", sum(headlines) / len(headlines))
+            if known:
+                self.log("headline", sum(self.scores[name].value for name in known) / len(known))
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step
@@ -245,6 +243,7 @@ class CompositionTask(pl.LightningModule):
         """Adds what the encoder is (name, activation) and the kinds of negative."""
         checkpoint["encoder"] = describe(self.encoder)
         checkpoint["kinds"] = list(self.kinds or ())
+        checkpoint["world_size"] = self.trainer.world_size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuses a checkpoint of another model or of other negatives.
@@ -255,7 +254,18 @@ class CompositionTask(pl.LightningModule):
         saved = checkpoint.get("encoder")
         if saved is None:
             raise CheckpointError("the checkpoint was not written by lightning_cr; use --model.encoder.pretrained FILE")
-        self._check_model(saved, "--ckpt_path")
+        for key, value in describe(self.encoder).items():
+            if saved[key] != value:
+                raise CheckpointError(
+                    f"the checkpoint is of another model: its {key} is {saved[key]}, the configuration builds {value};"
+                    f" use --model.encoder.name {saved['name']}, or the run's own --config RUN/config.yaml"
+                )
+        before, now = checkpoint["world_size"], self.trainer.world_size
+        if self.trainer.training and before != now:
+            raise CheckpointError(
+                f"the run had {before} process(es), now there are {now}, which changes the global batch; use as many"
+                " devices, or start anew from its weights with --model.encoder.pretrained"
+            )
         kinds = tuple(checkpoint["kinds"])
         if self.kinds is None:
             self._bind(kinds)
@@ -265,34 +275,20 @@ class CompositionTask(pl.LightningModule):
                 f" {', '.join(self.kinds)}; use its own configuration, or start from its weights with --model.init_from"
             )
 
-    def _check_model(self, saved: dict[str, Any], flag: str) -> None:
-        name, wanted = saved["name"], self.encoder_config.name
-        if name != wanted:
-            raise CheckpointError(
-                f"{flag} holds a checkpoint of '{name}', the configuration builds '{wanted}';"
-                f" use --model.encoder.name {name}"
-            )
 
-    def _init_from(self, path: str) -> None:
-        from lightning_cr.encoders.checkpoint import load_into, read_weights
+def _warmup_cosine(warmup: int, steps: int) -> Callable[[int], float]:
+    """Factor on the learning rate at a step: linear from 0, then half a cosine to 0.
 
-        weights = read_weights(path)
-        if weights.name:
-            self._check_model({"name": weights.name}, "model.init_from")
-        load_into(self.encoder.model, weights, self.encoder_config.name)  # type: ignore[arg-type]
+    A function and not an object, because LambdaLR would restore an object's number of steps over a longer run's.
+    """
+    warmup = min(warmup, steps)
 
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
-class _WarmupCosine:
-    """Factor on the learning rate at a step: linear from 0, then half a cosine to 0."""
-
-    def __init__(self, warmup: int, steps: int) -> None:
-        self.warmup = min(warmup, steps)
-        self.steps = steps
-
-    def __call__(self, step: int) -> float:
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - self.warmup) / max(1, self.steps - self.warmup))))
+    return factor
 
 
 def _room(chunk: EncodeChunk) -> str:

@@ -1,10 +1,11 @@
-"""Makes the base model of the embedded world: plain CLIP on scenes whose captions join things by "and".
+"""Makes the base model of the embedded world: plain CLIP on scenes, from random weights.
 
     python scripts/make_base.py
 
-Like captions of the web, these name things and seldom say where they stand, so the base knows objects and attributes
-and is at chance on relations. Writes lightning_cr/encoders/weights/scenes-tiny.pt in half precision. It runs
-configs/clip.yaml with scripts/base.yaml laid over it; further arguments are passed on (``--trainer.max_steps=10``).
+Against the other captions of a batch it is enough to name things and their qualities, so that is what plain CLIP learns:
+the base is at chance on which of two things stands left or above. Writes
+lightning_cr/encoders/weights/scenes-tiny.pt in half precision. It runs configs/clip.yaml with scripts/base.yaml laid over
+it; further arguments are passed on (``--trainer.max_steps=10``).
 """
 
 import sys
@@ -20,7 +21,7 @@ TARGET = ROOT / "lightning_cr" / "encoders" / "weights" / "scenes-tiny.pt"
 
 
 def main() -> None:
-    run = build([ROOT / "configs" / "clip.yaml", ROOT / "scripts" / "base.yaml"], sys.argv[1:])
+    run = build([ROOT / "configs" / "clip.yaml", ROOT / "scripts" / "base.yaml"], ["--name=base", *sys.argv[1:]])
     run.trainer.fit(run.model, run.datamodule)
     save_weights(run.model.encoder, TARGET, dtype=torch.float16)
     print(f"{TARGET.relative_to(ROOT)}: {TARGET.stat().st_size / 1e6:.1f} MB")

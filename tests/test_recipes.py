@@ -95,11 +95,11 @@ def test_build_gives_the_same_parts_to_a_notebook(cli, tmp_path):
     assert run.trainer.global_step == 1
 
 
-def test_init_from_starts_from_weights_alone(cli, tmp_path):
+def test_a_run_starts_from_the_weights_of_another(cli, tmp_path):
     first = ("fit", "--config", ROOT / "configs/clip.yaml", "--config", TINY)
     assert cli(*first) == 0
     checkpoint = tmp_path / "runs/clip/version_0/checkpoints/last.ckpt"
-    assert cli(*first, "--model.init_from", checkpoint, "--model.optimizer.lr", "0") == 0
+    assert cli(*first, "--model.encoder.pretrained", checkpoint, "--model.optimizer.lr", "0") == 0
     start = torch.load(checkpoint, weights_only=True)["state_dict"]
     end = torch.load(tmp_path / "runs/clip/version_1/checkpoints/last.ckpt", weights_only=True)
     assert end["global_step"] == 4

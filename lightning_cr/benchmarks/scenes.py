@@ -15,6 +15,7 @@ from torch import Tensor
 from lightning_cr.benchmarks.base import Benchmark, Pictures, Score, preferred
 from lightning_cr.benchmarks.retrieval import recall
 from lightning_cr.encoders.base import Preprocess
+from lightning_cr.errors import ConfigError
 from lightning_cr.scenes import (
     EDITS,
     Edit,
@@ -50,12 +51,17 @@ class ScenesBenchmark(Benchmark):
     Args:
         n: Items of each category, and pairs and scenes of the other parts.
         seed: Of the scenes; not the seed of the run.
+
+    Raises:
+        ConfigError: ``n`` below 1.
     """
 
     reads_files = False
     headline = "mean of 7"
 
     def __init__(self, n: int = 500, seed: int = 2024) -> None:
+        if n < 1:
+            raise ConfigError(f"data.benchmarks.scenes.n is {n}; it must be 1 or more")
         self.n = n
         self.seed = seed
 

@@ -36,3 +36,4 @@ class SaveConfig(pl.Callback):
     ) -> None:
         """Adds the configuration under ``config``."""
         checkpoint["config"] = {key: self.config[key] for key in ("seed_everything", "model", "data")}
+        checkpoint["config"]["accumulate_grad_batches"] = trainer.accumulate_grad_batches

@@ -46,7 +46,7 @@ class SaveEmbeddings(pl.Callback):
         items = trainer.datamodule.predicted  # type: ignore[attr-defined]
         found: dict[str, Any] = {"caption": np.array(items.captions), "owner": items.owner.numpy()}
         for room, rows in (("image", items.pictures), ("text", len(items.captions))):
-            found[room] = np.zeros((rows, pl_module.encoder.dim), np.float32)  # type: ignore[union-attr]
+            found[room] = np.zeros((rows, pl_module.encoder.dim), np.float32)
             for index, vectors in parts[room]:
                 found[room][index.numpy()] = vectors.float().numpy()
         path = Path(folder) / "embeddings.npz"

@@ -16,7 +16,9 @@ __all__ = ["LastCheckpoint"]
 class LastCheckpoint(Checkpoint):
     """Writes ``checkpoints/last.ckpt`` every so many optimiser steps, and at the end of the run.
 
-    A whole file replaces the one before, so that a run that is killed goes on from the last.
+    A whole file replaces the one before, so that a run that is killed goes on from the last. Where gradients are half
+    gathered, a validation is due or an epoch ends, it waits for a later step: from there Lightning would not go on
+    exactly (2.6.6 leaves out the validation, or counts the epoch twice).
 
     Args:
         every: Optimiser steps between two.
@@ -25,26 +27,38 @@ class LastCheckpoint(Checkpoint):
     def __init__(self, every: int) -> None:
         self.every = every
         self._path: Path | None = None
-        self._saved = -1
+        self._due = False
+        self._seen = 0
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Finds the run's folder."""
         folder = run_folder(trainer)
         self._path = None if folder is None or stage != "fit" else folder / "checkpoints" / "last.ckpt"
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Counts from where the run begins."""
+        self._seen = trainer.global_step
+
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves when the steps are full."""
+        """Saves when the steps are full, as soon as a run could go on from here."""
         step = trainer.global_step
-        if step > 0 and step % self.every == 0 and step != self._saved:
-            self._save(trainer)
+        self._due = self._due or step // self.every > self._seen // self.every
+        self._seen = step
+        loop = trainer.fit_loop.epoch_loop
+        fetcher = trainer.fit_loop._data_fetcher
+        if not self._due or loop._should_accumulate() or loop._num_ready_batches_reached():
+            return
+        if fetcher is not None and loop._should_check_val_fx(fetcher):
+            return
+        self._save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves the end of the run."""
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        self._saved = trainer.global_step
+        self._due = False
         if self._path is not None:
             trainer.save_checkpoint(self._path, weights_only=False)

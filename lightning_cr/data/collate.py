@@ -69,11 +69,14 @@ class Collate:
     Args:
         tokenizer: Of the text tower.
         kinds: The slots, in order.
+        pictures: Whether the source makes pictures of negatives; then J is K in every batch, also where none exists, so
+            that all ranks agree on it.
     """
 
-    def __init__(self, tokenizer: Tokenizer, kinds: tuple[str, ...]) -> None:
+    def __init__(self, tokenizer: Tokenizer, kinds: tuple[str, ...], pictures: bool = False) -> None:
         self.tokenizer = tokenizer
         self.kinds = kinds
+        self.pictures = pictures
 
     def __call__(self, rows: Sequence[Prepared]) -> Batch:
         """Packs what exists; an empty slot gets the index -1."""
@@ -102,7 +105,7 @@ class Collate:
             kinds=self.kinds,
             concreteness=concreteness,
             negative_images=torch.stack(pictures) if pictures else images[:0],
-            negative_image_index=picture_index if pictures else picture_index[:, :0],
+            negative_image_index=picture_index if self.pictures else picture_index[:, :0],
             sample_ids=torch.tensor([sample.sample_id for sample in samples]),
             image_ids=torch.tensor([sample.image_id for sample in samples]),
             texts=texts,

@@ -69,6 +69,8 @@ class CompositionData(pl.LightningDataModule):
         self.benchmarks = benchmarks
         self.skipped: dict[str, None] = {}
         self._opened: tuple[Split, Split] | None = None
+        self._loader: ResumableLoader | None = None
+        self._position: dict[str, int] | None = None
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -121,16 +123,32 @@ class CompositionData(pl.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader:
         """Batches of training, resumable in mid-epoch."""
-        return ResumableLoader(
+        self._loader = ResumableLoader(
             TrainingSamples(self.train, self.negatives, self.kinds, self.seed),
             batch_size=self.batch_size,
             sampler=EpochSampler(len(self.train), self.batch_size, self.seed),
-            collate_fn=Collate(self.tokenizer, self.kinds),
+            collate_fn=Collate(self.tokenizer, self.kinds, pictures=bool(self.source.kinds)),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=self._encoder_on_gpu,
             drop_last=True,
         )
+        if self._position:
+            self._loader.load_state_dict(self._position)
+            self._position = None
+        return self._loader
+
+    def state_dict(self) -> dict[str, int]:
+        """Where in the training data the run is.
+
+        Lightning saves the loader too, but restores it only where nothing asked for the number of steps before
+        (lightning issue 20550), and the learning rate's schedule asks.
+        """
+        return self._loader.state_dict() if self._loader else {}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Goes on behind the batches that were handed out."""
+        self._position = state_dict
 
     @property
     def _encoder_on_gpu(self) -> bool:
@@ -161,7 +179,7 @@ class CompositionData(pl.LightningDataModule):
         """The first held-out samples with their negatives, as a batch, for a picture of what the model sees."""
         samples = TrainingSamples(self.held_out, self.negatives, self.kinds, self.seed)
         rows = [samples[0, index] for index in range(min(count, len(samples)))]
-        return Collate(self.tokenizer, self.kinds)(rows), rows
+        return Collate(self.tokenizer, self.kinds, pictures=bool(self.source.kinds))(rows), rows
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Counts what could not be read, in the main process, and stops past the limit."""

@@ -33,8 +33,8 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = 0
-        self.start = 0
-        """Batches of the next epoch that are already done; used up by the next ``iter``."""
+        self.done: tuple[int, int] = (0, 0)
+        """An epoch and how many of its batches are already done; used up by the next ``iter``."""
 
     @property
     def batches(self) -> int:
@@ -44,8 +44,14 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
     def __len__(self) -> int:
         return self.batches * self.batch_size
 
+    def done_of_next(self) -> int:
+        """Batches that the next ``iter`` leaves out."""
+        epoch, batches = self.done
+        return batches if epoch == self.epoch else 0
+
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        start, self.start = self.start, 0
+        start = self.done_of_next()
+        self.done = (0, 0)
         epoch, rank, world = self.epoch, distributed.rank(), distributed.world_size()
         order = torch.randperm(self.length, generator=torch.Generator().manual_seed(self.seed * 1_000_003 + epoch))
         keys = order[: len(self) * world].view(self.batches, world, self.batch_size)[start:, rank]
@@ -60,10 +66,9 @@ class ResumableLoader(DataLoader[Prepared]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._given = 0
-        self._first = 0
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        self._given = self._first = self.sampler.start
+        self._given = self.sampler.done_of_next()
         for batch in super().__iter__():
             self._given += 1
             yield batch
@@ -74,6 +79,6 @@ class ResumableLoader(DataLoader[Prepared]):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Lets the next iteration begin behind the batches that were handed out."""
-        done = state["batches"] >= self.sampler.batches
-        self.sampler.epoch = state["epoch"] + done
-        self.sampler.start = 0 if done else state["batches"]
+        finished = state["batches"] >= self.sampler.batches
+        self.sampler.epoch = state["epoch"] + finished
+        self.sampler.done = (self.sampler.epoch, 0 if finished else state["batches"])

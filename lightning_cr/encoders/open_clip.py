@@ -57,6 +57,8 @@ class OpenClipEncoder(Encoder):
             self._checkpoint_towers()
         if config.micro_batch_size < 0:
             raise ConfigError(f"micro_batch_size is {config.micro_batch_size}; it must be 0 (all rows at once) or more")
+        if config.length_groups < 1:
+            raise ConfigError(f"length_groups is {config.length_groups}; it must be 1 (one group) or more")
         if config.micro_batch_size and not config.freeze_image and has_batch_norm(self._tower("visual")):
             raise ConfigError(
                 f"micro_batch_size is {config.micro_batch_size}, but the image tower of '{config.name}' has batch "
@@ -110,6 +112,7 @@ class OpenClipEncoder(Encoder):
 
     def _image_features(self, images: Tensor) -> Tensor:
         pixels = images.float().div(255).sub(self.mean).div(self.std)
+        pixels = pixels.to(next(self._tower("visual").parameters()).dtype)  # bf16-true and the like
         features: Tensor = self.model.encode_image(pixels)  # type: ignore[operator]
         return features
 
@@ -138,7 +141,7 @@ class OpenClipEncoder(Encoder):
             return torch.zeros(0, self.dim, device=rows.device)
         size = self.config.micro_batch_size or rows.shape[0]
         with torch.no_grad() if frozen else nullcontext():
-            again = size < rows.shape[0] and torch.is_grad_enabled()
+            again = bool(self.config.micro_batch_size) and torch.is_grad_enabled()
             chunks = [
                 checkpoint(encode, chunk, use_reentrant=False) if again else encode(chunk)
                 for chunk in torch.split(rows, size)

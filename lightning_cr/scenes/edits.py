@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lightning_cr.scenes.captions import Wording
-from lightning_cr.scenes.graph import COLOURS, RELATIONS, SHAPES, SIZES, TEXTURES, Scene, World, is_held_out
+from lightning_cr.scenes.graph import COLOURS, INVERSE, SHAPES, SIZES, TEXTURES, Scene, World, is_held_out
 
 __all__ = ["EDITS", "Edit", "replace_colour", "replace_shape"]
 
@@ -69,7 +69,8 @@ def replace_colour(scene: Scene, wording: Wording, rng: random.Random, index: in
 def _replace_relation(scene: Scene, wording: Wording, rng: random.Random) -> Edit | None:
     if len(scene.things) < 2 or not wording.related:
         return None
-    return Edit(replace(scene, relation=rng.choice([r for r in RELATIONS if r != scene.relation])), wording)
+    # The opposite alone: whether things stand side by side or one above the other is seen without telling them apart.
+    return Edit(replace(scene, relation=INVERSE[scene.relation]), wording)
 
 
 def _swap_objects(scene: Scene, wording: Wording, rng: random.Random) -> Edit | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from typing import Literal
 
 __all__ = [
     "BACKGROUNDS",
@@ -138,7 +139,7 @@ class World:
     three_things: float = 0.06
     textures: float = 0.15
     groups: float = 0.06
-    held_out: str = "exclude"
+    held_out: Literal["exclude", "only", "any"] = "exclude"
 
     def draw(self, rng: random.Random, things: int | None = None) -> Scene:
         """Draws a scene.

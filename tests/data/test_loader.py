@@ -42,7 +42,7 @@ def loader(size=40, batch_size=8, seed=5, workers=0, edits=None):
         TrainingSamples(train, negatives, kinds, seed),
         batch_size=batch_size,
         sampler=EpochSampler(size, batch_size, seed),
-        collate_fn=Collate(Letters(), kinds),
+        collate_fn=Collate(Letters(), kinds, pictures=bool(edits)),
         num_workers=workers,
         drop_last=True,
     )
