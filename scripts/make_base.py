@@ -2,10 +2,10 @@
 
     python scripts/make_base.py
 
-Against the other captions of a batch it is enough to name things and their qualities, so that is what plain CLIP learns:
-the base is at chance on which of two things stands left or above. Writes
-lightning_cr/encoders/weights/scenes-tiny.pt in half precision. It runs configs/clip.yaml with scripts/base.yaml laid over
-it; further arguments are passed on (``--trainer.max_steps=10``).
+Against the other captions of a batch it is enough to name things and their qualities, so that is what plain CLIP
+learns: the base is at chance on which of two things stands left or above. It runs configs/clip.yaml with
+scripts/base.yaml laid over it and writes lightning_cr/encoders/weights/scenes-tiny.pt in half precision; further
+arguments are passed on (``--trainer.max_steps=10``).
 """
 
 import sys

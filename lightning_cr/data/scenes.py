@@ -24,8 +24,6 @@ class Scenes(Source):
         held_out: Scenes of the held-out split.
         edits: Slots whose negative is made by editing the scene graph, with the *true picture* of the false caption as
             image negative: any of SugarCrepe's seven categories. Other slots are filled by the text rules.
-        relations: Probability that a caption tells where its things stand; without, it only joins them by "and".
-        detail: Factor on the probability that a caption tells sizes, colours, textures and the background.
         world: How rich the scenes are.
 
     Raises:
@@ -39,15 +37,11 @@ class Scenes(Source):
         size: int = 25_600,
         held_out: int = 512,
         edits: list[str] | None = None,
-        relations: float = 1.0,
-        detail: float = 1.0,
         world: World = World(),  # noqa: B008 (never changed in place)
     ) -> None:
         self.size = size
         self.held_out = held_out
         self.kinds = tuple(edits or ())
-        self.relations = relations
-        self.detail = detail
         self.world = world
         if size < 1:
             raise ConfigError(f"data.source.size is {size}; it must be 1 or more")
@@ -71,7 +65,7 @@ class SceneSplit(Split):
     """Scenes by index.
 
     Args:
-        source: How rich the scenes are, how they are told, and which slots are filled by editing the graph.
+        source: How rich the scenes are, and which slots are filled by editing the graph.
         size: Samples in an epoch.
         pixels: Side of the pictures.
         fixed: Where given, the scenes depend on it and the index alone, not on the epoch.
@@ -91,7 +85,7 @@ class SceneSplit(Split):
         if self.fixed:
             rng = random.Random(f"{self.fixed}/{index}")
         scene = self.source.world.draw(rng)
-        wording = draw_wording(scene, rng, relations=self.source.relations, detail=self.source.detail)
+        wording = draw_wording(scene, rng)
         annotated = caption(scene, wording)
         negatives: dict[str, tuple[Negative, Tensor | None]] = {}
         for kind in self.source.kinds:

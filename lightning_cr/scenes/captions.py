@@ -20,10 +20,16 @@ Words = list[tuple[str, str]]
 _SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
 _NUMBERS = {2: "two", 3: "three"}
 _RELATION_WORDS = {
-    "left": ("to/TO the/DT left/NN of/IN", "left/NN of/IN", "on/IN the/DT left/NN of/IN"),
-    "right": ("to/TO the/DT right/NN of/IN", "right/NN of/IN", "on/IN the/DT right/NN of/IN"),
-    "above": ("above/IN", "over/IN", "higher/RBR than/IN"),
-    "below": ("below/IN", "under/IN", "lower/RBR than/IN"),
+    "left": ("to/TO the/DT left/NN of/IN", "left/NN of/IN"),
+    "right": ("to/TO the/DT right/NN of/IN", "right/NN of/IN"),
+    "above": ("above/IN", "over/IN"),
+    "below": ("below/IN", "under/IN"),
+}
+_PLACE_WORDS = {
+    "left": "on/IN the/DT left/NN",
+    "right": "on/IN the/DT right/NN",
+    "above": "up/RB above/RB",
+    "below": "down/RB below/RB",
 }
 _FILLERS = (
     "",
@@ -41,6 +47,7 @@ def _parse(tagged: str) -> Words:
 
 
 _PARSED_RELATIONS = {name: tuple(map(_parse, forms)) for name, forms in _RELATION_WORDS.items()}
+_PARSED_PLACES = {name: _parse(form) for name, form in _PLACE_WORDS.items()}
 _PARSED_FILLERS = tuple(map(_parse, _FILLERS))
 
 
@@ -65,7 +72,6 @@ class Wording:
         size_word: Which of the words for a size.
         relation_word: Which of the phrases for a relation.
         background: Whether the background is named.
-        related: Whether the relation is told, or the things are only joined by "and".
     """
 
     filler: int
@@ -75,34 +81,29 @@ class Wording:
     size_word: int
     relation_word: int
     background: bool
-    related: bool = True
 
 
-def draw_wording(
-    scene: Scene, rng: random.Random, full: bool = False, relations: float = 1.0, detail: float = 1.0
-) -> Wording:
+def draw_wording(scene: Scene, rng: random.Random, full: bool = False) -> Wording:
     """Draws how a scene is described.
 
     Args:
         scene: What is described.
         rng: The only source of randomness.
         full: Say everything of every thing, and the background.
-        relations: Probability that the relation is told.
-        detail: Factor on the probability that sizes, colours, textures and the background are told.
     """
     chance = rng.random
     mentions = tuple(
         Mention(
-            full or chance() < 0.5 * detail,
-            full or chance() < 0.85 * detail,
-            thing.texture != "plain" and (full or chance() < 0.8 * detail),
+            full or chance() < 0.5,
+            full or chance() < 0.85,
+            thing.texture != "plain" and (full or chance() < 0.8),
         )
         for thing in scene.things
     )
     filler = rng.randrange(1, len(_FILLERS)) if chance() < 0.3 else 0
     frame = "plain" if filler or len(scene.things) == 1 else rng.choice(_FRAMES)
-    turned, words, background = chance() < 0.5, (rng.randrange(3), rng.randrange(3)), full or chance() < 0.2 * detail
-    return Wording(filler, frame, turned, mentions, *words, background, chance() < relations)
+    turned, words, background = chance() < 0.5, (rng.randrange(3), rng.randrange(2)), full or chance() < 0.2
+    return Wording(filler, frame, turned, mentions, *words, background)
 
 
 def paraphrase(wording: Wording, rng: random.Random) -> Wording:
@@ -114,7 +115,7 @@ def paraphrase(wording: Wording, rng: random.Random) -> Wording:
     filler = rng.randrange(len(_FILLERS))
     frame = "plain" if filler or len(wording.mentions) == 1 else rng.choice(_FRAMES)
     size_word = (wording.size_word + rng.choice((1, 2))) % 3
-    relation_word = (wording.relation_word + rng.choice((1, 2))) % 3
+    relation_word = 1 - wording.relation_word
     return replace(
         wording,
         filler=filler,
@@ -139,12 +140,12 @@ def caption(scene: Scene, wording: Wording) -> AnnotatedCaption:
         words += [("there", "EX"), verb]
     words += _noun_phrase(first, wording.mentions[order[0]], wording)
     if len(order) == 2:
-        if wording.related:
-            words += [verb] if wording.frame == "is" else []
-            words += _PARSED_RELATIONS[relation][wording.relation_word]
-        else:
-            words.append(("and", "CC"))
+        if wording.frame == "is":
+            words.append(verb)
+        words += _PARSED_RELATIONS[relation][wording.relation_word]
         words += _noun_phrase(scene.things[order[1]], wording.mentions[order[1]], wording)
+    else:
+        words += _PARSED_PLACES[relation]
     for thing, mention in zip(scene.things[2:], wording.mentions[2:], strict=True):
         words += [("and", "CC"), *_noun_phrase(thing, mention, wording)]
     if wording.background:
@@ -182,6 +183,10 @@ def vocabulary() -> list[str]:
     words = {*COLOURS, *SHAPES, *BACKGROUNDS, *TEXTURES[1:], *_NUMBERS.values()}
     words |= {shape + ("es" if shape == "cross" else "s") for shape in SHAPES}
     words |= {word for forms in _SIZE_WORDS.values() for word in forms}
-    phrases = [*_PARSED_FILLERS, *(form for forms in _PARSED_RELATIONS.values() for form in forms)]
+    phrases = [
+        *_PARSED_FILLERS,
+        *_PARSED_PLACES.values(),
+        *(form for forms in _PARSED_RELATIONS.values() for form in forms),
+    ]
     words |= {word for phrase in phrases for word, _ in phrase}
     return sorted(words | {"a", "an", "there", "is", "are", "and", "on", "background"})

@@ -67,7 +67,7 @@ def replace_colour(scene: Scene, wording: Wording, rng: random.Random, index: in
 
 
 def _replace_relation(scene: Scene, wording: Wording, rng: random.Random) -> Edit | None:
-    if len(scene.things) < 2 or not wording.related:
+    if len(scene.things) < 2:
         return None
     # The opposite alone: whether things stand side by side or one above the other is seen without telling them apart.
     return Edit(replace(scene, relation=INVERSE[scene.relation]), wording)

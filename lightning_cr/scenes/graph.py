@@ -83,7 +83,7 @@ class Scene:
 
     Attributes:
         things: The first two stand in :attr:`relation`; the third, if any, stands across from them.
-        relation: Where the first thing stands, seen from the second.
+        relation: Where the first thing stands, seen from the second, or from the middle if it is alone.
         background: One of :data:`BACKGROUNDS`.
         shade: Small change of the background's brightness, in grey levels.
     """
@@ -101,19 +101,16 @@ class Scene:
 
     def places(self) -> list[tuple[float, float]]:
         """Centre of each thing, x and y as fractions of the side."""
-        if len(self.things) == 1:
-            centres = [(0.5, 0.5)]
-        else:
-            dx, dy = RELATIONS[self.relation]
-            far = 0.24
-            shift = 0.0 if len(self.things) == 2 else 0.2
-            # A third thing takes the side that the relation leaves free, between the other two.
-            sx, sy = (shift, 0.0) if dx == 0 else (0.0, shift)
-            centres = [
-                (0.5 + far * dx - sx, 0.5 + far * dy - sy),
-                (0.5 - far * dx - sx, 0.5 - far * dy - sy),
-                (0.5 + 1.25 * sx, 0.5 + 1.25 * sy),
-            ]
+        dx, dy = RELATIONS[self.relation]
+        far = 0.24
+        shift = 0.2 if len(self.things) == 3 else 0.0
+        # A third thing takes the side that the relation leaves free, between the other two.
+        sx, sy = (shift, 0.0) if dx == 0 else (0.0, shift)
+        centres = [
+            (0.5 + far * dx - sx, 0.5 + far * dy - sy),
+            (0.5 - far * dx - sx, 0.5 - far * dy - sy),
+            (0.5 + 1.25 * sx, 0.5 + 1.25 * sy),
+        ]
         along, across = 0.03, 0.03 if len(self.things) == 3 else 0.08
         spread = (along, across) if RELATIONS[self.relation][1] == 0 else (across, along)
         return [
