@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 import inspect
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
 
 from lightning_cr import benchmarks, data, losses
 from lightning_cr.errors import suggest
@@ -41,6 +45,9 @@ def explain(message: str, parser: argparse.ArgumentParser) -> str:
     """
     line = " ".join(message.split())
     keys = list(dict.fromkeys(re.findall(r"Parser key \"([\w.]+)\"", line)))
+    if "Problems parsing config" in line:
+        broken = " and ".join(malformed(sys.argv)) or "a --config file"
+        return f"{broken} is no valid YAML: {line.partition('config: ')[2]}"
     if match := re.search(r"unrecognized arguments: (\S+)", line):
         name = match[1].partition("=")[0]
         return f"unknown option {name}.{suggest(name, options(parser))} See --help"
@@ -67,6 +74,19 @@ def explain(message: str, parser: argparse.ArgumentParser) -> str:
         types = dict.fromkeys(re.findall(r"Expected an? (?:<class ')?(\w+)", line))
         return f"{at(keys)}expected {' or '.join(types) or 'another type'}, got '{match[1]}'"
     return re.sub(r"^Parser key \"([\w.]+)\":", r"--\1:", line)
+
+
+def malformed(arguments: list[str]) -> Iterator[str]:
+    """The files among the arguments that are no YAML; the parser does not name them."""
+    for argument in arguments:
+        path = argument.partition("=")[2] or argument
+        if path.endswith((".yaml", ".yml", ".json")):
+            try:
+                yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            except (yaml.YAMLError, UnicodeDecodeError):
+                yield path
+            except OSError:
+                continue
 
 
 def at(keys: list[str]) -> str:

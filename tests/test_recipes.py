@@ -58,7 +58,7 @@ def test_fit_leaves_results_pictures_logs_and_checkpoints(cli, config, capsys, t
         assert (run / name).stat().st_size > 0, name
     assert list(run.glob("events.out.tfevents*"))
     saved = yaml.safe_load((run / "config.yaml").read_text())
-    assert saved["model"]["optimizer"]["lr"] == 1e-3
+    assert saved["model"]["optimizer"]["lr"] == 2e-3
     assert saved["data"]["batch_size"] == 8
 
 

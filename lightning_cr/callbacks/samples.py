@@ -85,9 +85,14 @@ def draw_samples(path: Path, examples: list[Example], columns: int = 2) -> None:
     rows = -(-len(examples) // columns)
     lines = max(len(example.texts) for example in examples)
     figure = Figure(figsize=(8.2 * columns, (0.44 * lines + 0.7) * rows + 0.4), dpi=110, layout="constrained")
-    right = sum(example.correct for example in examples)
+    right = sum(example.correct for example in examples if len(example.texts) > 1)
+    told = [example for example in examples if len(example.texts) > 1]
     figure.suptitle(
-        f"held-out images: the caption is above all its negatives in {right} of {len(examples)}", x=0.01, ha="left"
+        f"held-out images: the caption is above all its negatives in {right} of {len(told)}"
+        if told
+        else "held-out images and their captions; the recipe makes no negatives",
+        x=0.01,
+        ha="left",
     )
     # One scale for all, so that lengths can be compared; cosines of a CLIP live in a narrow band.
     everything = [value for example in examples for value in example.similarities]

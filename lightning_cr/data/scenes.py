@@ -24,6 +24,7 @@ class Scenes(Source):
         held_out: Scenes of the held-out split.
         edits: Slots whose negative is made by editing the scene graph, with the *true picture* of the false caption as
             image negative: any of SugarCrepe's seven categories. Other slots are filled by the text rules.
+        partial: Probability that a caption tells only one of two things, and where it stands.
         world: How rich the scenes are.
 
     Raises:
@@ -37,11 +38,13 @@ class Scenes(Source):
         size: int = 25_600,
         held_out: int = 512,
         edits: list[str] | None = None,
+        partial: float = 0.15,
         world: World = World(),  # noqa: B008 (never changed in place)
     ) -> None:
         self.size = size
         self.held_out = held_out
         self.kinds = tuple(edits or ())
+        self.partial = partial
         self.world = world
         if size < 1:
             raise ConfigError(f"data.source.size is {size}; it must be 1 or more")
@@ -85,7 +88,7 @@ class SceneSplit(Split):
         if self.fixed:
             rng = random.Random(f"{self.fixed}/{index}")
         scene = self.source.world.draw(rng)
-        wording = draw_wording(scene, rng)
+        wording = draw_wording(scene, rng, partial=0.0 if self.source.kinds else self.source.partial)
         annotated = caption(scene, wording)
         negatives: dict[str, tuple[Negative, Tensor | None]] = {}
         for kind in self.source.kinds:

@@ -53,7 +53,7 @@ class ConvolutionalStem(nn.Module):
 
 @timm.models.register_model
 def scenes_vit(
-    pretrained: bool = False, num_classes: int = 128, global_pool: Literal["token"] = "token", **unused: Any
+    pretrained: bool = False, num_classes: int = 128, global_pool: Literal["avg"] = "avg", **unused: Any
 ) -> VisionTransformer:
     """The tower under a name that timm, and so open_clip, builds."""
     return VisionTransformer(
@@ -64,5 +64,6 @@ def scenes_vit(
         num_heads=4,
         num_classes=num_classes,
         global_pool=global_pool,
+        class_token=False,
         embed_layer=ConvolutionalStem,
     )

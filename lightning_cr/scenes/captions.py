@@ -72,6 +72,7 @@ class Wording:
         size_word: Which of the words for a size.
         relation_word: Which of the phrases for a relation.
         background: Whether the background is named.
+        partial: Tell only one of two things, and where it stands.
     """
 
     filler: int
@@ -81,29 +82,32 @@ class Wording:
     size_word: int
     relation_word: int
     background: bool
+    partial: bool = False
 
 
-def draw_wording(scene: Scene, rng: random.Random, full: bool = False) -> Wording:
+def draw_wording(scene: Scene, rng: random.Random, full: bool = False, partial: float = 0.0) -> Wording:
     """Draws how a scene is described.
 
     Args:
         scene: What is described.
         rng: The only source of randomness.
         full: Say everything of every thing, and the background.
+        partial: Probability that of two things only one is told, and where it stands ("a red ring on the left").
     """
     chance = rng.random
     mentions = tuple(
         Mention(
             full or chance() < 0.5,
-            full or chance() < 0.85,
+            full or chance() < 0.95,
             thing.texture != "plain" and (full or chance() < 0.8),
         )
         for thing in scene.things
     )
     filler = rng.randrange(1, len(_FILLERS)) if chance() < 0.3 else 0
-    frame = "plain" if filler or len(scene.things) == 1 else rng.choice(_FRAMES)
+    one = len(scene.things) == 2 and chance() < partial
+    frame = "plain" if filler or one or len(scene.things) == 1 else rng.choice(_FRAMES)
     turned, words, background = chance() < 0.5, (rng.randrange(3), rng.randrange(2)), full or chance() < 0.2
-    return Wording(filler, frame, turned, mentions, *words, background)
+    return Wording(filler, frame, turned, mentions, *words, background, one)
 
 
 def paraphrase(wording: Wording, rng: random.Random) -> Wording:
@@ -113,14 +117,14 @@ def paraphrase(wording: Wording, rng: random.Random) -> Wording:
     relations are drawn anew.
     """
     filler = rng.randrange(len(_FILLERS))
-    frame = "plain" if filler or len(wording.mentions) == 1 else rng.choice(_FRAMES)
+    frame = "plain" if filler or wording.partial or len(wording.mentions) == 1 else rng.choice(_FRAMES)
     size_word = (wording.size_word + rng.choice((1, 2))) % 3
     relation_word = 1 - wording.relation_word
     return replace(
         wording,
         filler=filler,
         frame=frame,
-        turned=not wording.turned,
+        turned=wording.turned if wording.partial else not wording.turned,
         size_word=size_word,
         relation_word=relation_word,
     )
@@ -133,6 +137,8 @@ def caption(scene: Scene, wording: Wording) -> AnnotatedCaption:
     if wording.turned and len(order) == 2:
         order.reverse()
         relation = INVERSE[relation]
+    if wording.partial:
+        order = order[:1]
     words: Words = list(_PARSED_FILLERS[wording.filler])
     first = scene.things[order[0]]
     verb = ("is", "VBZ") if first.count == 1 else ("are", "VBP")
