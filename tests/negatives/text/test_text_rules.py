@@ -195,7 +195,7 @@ def test_last_resort_can_be_switched_off():
 LEFT = annotated("a/DT small/JJ red/JJ circle/NN to/TO the/DT left/NN of/IN a/DT large/JJ blue/JJ square/NN")
 ABOVE = annotated("there/EX is/VBZ a/DT green/JJ star/NN above/IN a/DT tiny/JJ yellow/JJ heart/NN")
 PAIR = annotated("a/DT nice/JJ picture/NN of/IN two/CD purple/JJ triangles/NNS and/CC a/DT grey/JJ ring/NN")
-CROSS = annotated("a/DT striped/JJ orange/JJ cross/NN lower/RBR than/IN a/DT dotted/JJ cyan/JJ square/NN")
+CROSS = annotated("a/DT striped/JJ orange/JJ cross/NN below/IN a/DT dotted/JJ cyan/JJ square/NN")
 
 
 @pytest.mark.parametrize("words", ["coco", "scenes"])
@@ -212,9 +212,9 @@ CROSS = annotated("a/DT striped/JJ orange/JJ cross/NN lower/RBR than/IN a/DT dot
         (ReplaceRelation, ABOVE, "there is a green star below a tiny yellow heart"),
         (ReplaceAttribute, PAIR, "a nice picture of three purple triangles and a grey ring"),
         (ReplaceObject, PAIR, "a nice picture of two purple squares and a grey ring"),
-        (SwapAttributes, CROSS, "a dotted orange cross lower than a striped cyan square"),
-        (SwapAttributes, CROSS, "a striped cyan cross lower than a dotted orange square"),
-        (ReplaceRelation, CROSS, "a striped orange cross higher than a dotted cyan square"),
+        (SwapAttributes, CROSS, "a dotted orange cross below a striped cyan square"),
+        (SwapAttributes, CROSS, "a striped cyan cross below a dotted orange square"),
+        (ReplaceRelation, CROSS, "a striped orange cross above a dotted cyan square"),
     ],
 )
 def test_embedded_world(words, rule, caption, wanted):
