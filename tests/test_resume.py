@@ -39,7 +39,7 @@ def test_killed_in_mid_epoch_and_resumed_the_losses_go_on_number_for_number(cli,
     checkpoint = tmp_path / "runs/cut/version_0/checkpoints/last.ckpt"
     wait_for(checkpoint, process)
     process.kill()  # SIGKILL: nothing can be tidied up
-    process.wait()
+    process.communicate()
 
     assert cli("fit", *ARGUMENTS, *epochs, "--data.num_workers", workers, "--ckpt_path", checkpoint) == 0
     resumed = losses(tmp_path / "runs/ahnpl/version_0")
