@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from lightning_cr import distributed
+from lightning_cr.batch import Features
 from lightning_cr.errors import ConfigError
-from lightning_cr.losses.base import masked_mean, one_of
+from lightning_cr.losses.base import Loss, Term, cosine, masked_mean, one_of
 
-__all__ = ["AdaptiveThreshold", "Reduction", "ThresholdMode", "rank_hinge"]
+__all__ = ["AdaptiveThreshold", "RankLoss", "Reduction", "ThresholdMode", "rank_hinge"]
 
 ThresholdMode = Literal["fixed", "mean", "max"]
 Reduction = Literal["slots", "valid"]
@@ -179,3 +180,54 @@ def rank_hinge(gap: Tensor, mask: Tensor, threshold: Tensor, reduction: Reductio
     if reduction == "valid":
         return masked_mean(hinge, mask)
     return hinge.masked_fill(~mask, 0.0).sum() / max(hinge.numel(), 1)
+
+
+class RankLoss(Loss):
+    """What the terms with adaptive thresholds share: options, life cycle, and the rank part itself.
+
+    Args:
+        weight: Factor in the sum of terms (CE-CLIP's and AHNPL's scripts: 0.2).
+        threshold: ``mean``, ``max`` or ``fixed``; see :class:`AdaptiveThreshold`.
+        fixed: Threshold of ``fixed``, in logits.
+        upper_bound: Clamp of the adaptive thresholds, in logits (the paper: 10).
+        reset_each_epoch: Thresholds start each epoch at 0, as in the public trainer.
+        reduction: ``slots`` divides by B K as the public code does, so that a missing negative lowers the term;
+            ``valid`` divides by the number of negatives that exist, over all ranks (ours).
+    """
+
+    needs = frozenset({"negative_text"})
+
+    def __init__(
+        self,
+        weight: float = 0.2,
+        threshold: ThresholdMode = "mean",
+        fixed: float = 2.0,
+        upper_bound: float = 10.0,
+        reset_each_epoch: bool = True,
+        reduction: Reduction = "slots",
+    ) -> None:
+        super().__init__(weight)
+        one_of("reduction", reduction, ("slots", "valid"))
+        self.reduction = reduction
+        self.threshold = AdaptiveThreshold(threshold, fixed, upper_bound, reset_each_epoch=reset_each_epoch)
+
+    def bind(self, kinds: tuple[str, ...]) -> None:
+        """Makes the thresholds, one a kind."""
+        self.threshold.bind(kinds)
+        super().bind(kinds)
+
+    def on_epoch_start(self) -> None:
+        """Resets the thresholds, where configured."""
+        self.threshold.reset()
+
+    def rank(self, features: Features) -> Term:
+        """The hinge on each hard negative; reports ``threshold/<kind>`` and ``margin/<kind>``, in logits.
+
+        Raises:
+            ConfigError: The batch's kinds are not those the thresholds are for.
+        """
+        positive = cosine(features.image, features.text.unsqueeze(1))
+        gap = features.logit_scale * (positive - cosine(features.image, features.negative_text))
+        threshold = self.threshold(gap, features.negative_text_mask, features.kinds)
+        value = rank_hinge(gap, features.negative_text_mask, threshold, self.reduction)
+        return Term(value, self.threshold.report(threshold))
