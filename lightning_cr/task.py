@@ -203,7 +203,7 @@ class CompositionTask(pl.LightningModule):
 
     def validation_step(self, chunk: EncodeChunk, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Encodes some pictures or captions of a benchmark."""
-        self._encoded[dataloader_idx][_room(chunk)].append((chunk.rows.cpu(), self._encode(chunk).cpu()))
+        self._encoded[dataloader_idx][_room(chunk)].append(self._encode(chunk))
 
     def on_validation_epoch_end(self) -> None:
         """Scores every benchmark on the embeddings of all ranks."""
@@ -228,14 +228,17 @@ class CompositionTask(pl.LightningModule):
     on_test_epoch_end = on_validation_epoch_end
 
     def predict_step(self, chunk: EncodeChunk, batch_idx: int) -> tuple[str, Tensor, Tensor]:
-        """``("image" | "text", rows, unit vectors)``."""
-        return _room(chunk), chunk.rows.cpu(), self._encode(chunk).cpu()
+        """``("image" | "text", rows, unit vectors)``; NaN for a picture that could not be read."""
+        return _room(chunk), *self._encode(chunk)
 
-    def _encode(self, chunk: EncodeChunk) -> Tensor:
+    def _encode(self, chunk: EncodeChunk) -> tuple[Tensor, Tensor]:
+        """Rows and their unit vectors, NaN for what could not be read."""
+        if chunk.tokens is not None:
+            return chunk.rows.cpu(), self.encoder.encode_text(chunk.tokens).float().cpu()
+        vectors = torch.full((len(chunk.rows), self.encoder.dim), torch.nan)
         if chunk.images is not None:
-            return self.encoder.encode_image(chunk.images)
-        assert chunk.tokens is not None
-        return self.encoder.encode_text(chunk.tokens)
+            vectors[~chunk.unread.cpu()] = self.encoder.encode_image(chunk.images).float().cpu()
+        return chunk.rows.cpu(), vectors
 
     # ---- checkpoints ---------------------------------------------------------------------------------------------
 
@@ -272,7 +275,8 @@ class CompositionTask(pl.LightningModule):
         elif kinds and self.kinds and kinds != self.kinds:
             raise CheckpointError(
                 f"the checkpoint was trained with the negatives {', '.join(kinds)}, the configuration has"
-                f" {', '.join(self.kinds)}; use its own configuration, or start from its weights with --model.init_from"
+                f" {', '.join(self.kinds)}; use its own configuration, or start from its weights with"
+                " --model.encoder.pretrained"
             )
 
 
@@ -292,12 +296,13 @@ def _warmup_cosine(warmup: int, steps: int) -> Callable[[int], float]:
 
 
 def _room(chunk: EncodeChunk) -> str:
-    return "text" if chunk.images is None else "image"
+    return "image" if chunk.tokens is None else "text"
 
 
 def _assemble(parts: list[tuple[Tensor, Tensor]], rows: int, dim: int) -> Tensor | None:
     """``(rows, dim)`` from the parts of all ranks, a row that two encoded once; None where some row is missing."""
-    full = torch.full((rows, dim), torch.nan)
+    full, seen = torch.full((rows, dim), torch.nan), torch.zeros(rows, dtype=torch.bool)
     for index, vectors in parts:
-        full[index] = vectors.float()
-    return None if full.isnan().any() else full
+        full[index] = vectors
+        seen[index] = True
+    return full if seen.all() else None

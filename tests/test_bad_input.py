@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -160,6 +161,41 @@ def test_unreadable_pictures_are_replaced_and_counted_up_to_the_limit(cli, capsy
     said = refused(cli, capsys, *arguments, "--data.source.max_skipped", 1)
     assert "--data.source.max_skipped" in said
     assert "000000000001.jpg" in said or "000000000002.jpg" in said or "000000000003.jpg" in said
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_unreadable_held_out_pictures_are_left_out_and_counted(cli, capsys, tree, tmp_path, workers):
+    pictures = sorted((tree / "val2017").iterdir())
+    for picture in pictures[:2]:
+        picture.write_bytes(picture.read_bytes()[:300])
+    arguments = (*COCO, "--data.root", tree, "--data.num_workers", workers)
+    assert cli("fit", *arguments) == 0
+    results = json.loads((tmp_path / "runs/ahnpl/version_0/results.json").read_text())
+    assert [results["after"][f"retrieval/{way}_r@1"]["n"] for way in ("i2t", "t2i")] == [10, 20]
+    assert all(pictures[k].name in " ".join(results["skipped"]) for k in range(2))
+    assert len(results["skipped"]) == 2
+    assert cli("predict", *arguments) == 0
+    saved = np.load(tmp_path / "runs/ahnpl/version_1/embeddings.npz")
+    assert np.isnan(saved["image"]).all(1).tolist() == [True] * 2 + [False] * 10
+    assert not np.isnan(saved["text"]).any()
+    capsys.readouterr()
+    assert "max_skipped" in refused(cli, capsys, *arguments, "--data.source.max_skipped", 1)
+
+
+def test_bad_entries_and_bad_pictures_share_one_limit(cli, capsys, tree, tmp_path):
+    path = tree / "annotations/captions_train2017.json"
+    data = json.loads(path.read_text())
+    data["annotations"][0]["caption"] = ""
+    path.write_text(json.dumps(data))
+    sorted((tree / "val2017").iterdir())[0].write_bytes(b"")
+    assert cli("fit", *COCO, "--data.root", tree, "--data.source.max_skipped", 2) == 0
+    skipped = json.loads((tmp_path / "runs/ahnpl/version_0/results.json").read_text())["skipped"]
+    assert len(skipped) == 2
+    assert "the caption is empty" in skipped[0]
+    capsys.readouterr()
+    said = refused(cli, capsys, *COCO, "--data.root", tree, "--data.source.max_skipped", 1)
+    assert "the caption is empty" in said
+    assert "max_skipped" in said
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Two processes with different data train as one process with both: the same losses, the same weights."""
 
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from tests.conftest import ROOT, losses
 def test_two_processes_equal_one(cli, tmp_path, method):
     shared = (
         *("fit", "--config", ROOT / f"configs/{method}.yaml", "--config", ROOT / "tests/tiny.yaml"),
-        *("--data.source.size", 48, "--trainer.limit_val_batches", 0),
+        *("--data.source.size", 48, "--data.eval_batch_size", 16),
     )
     assert cli(*shared, "--data.batch_size", 12, "--name", "one") == 0
     two = (*shared, "--data.batch_size", 6, "--name", "two", "--trainer.devices", 2, "--trainer.strategy", "ddp")
@@ -29,6 +30,13 @@ def test_two_processes_equal_one(cli, tmp_path, method):
     assert list(one) == list(both) == [0, 1, 2, 3]
     for step, loss in one.items():
         assert both[step] == pytest.approx(loss, rel=2e-5), step
+    before, after = (
+        [json.loads((f / "results.json").read_text())[when] for f in folders] for when in ("before", "after")
+    )
+    assert before[0] == before[1], "each rank encodes its part, and all are scored together"
+    assert after[0].keys() == after[1].keys()
+    for name, score in after[0].items():
+        assert after[1][name]["accuracy"] == pytest.approx(score["accuracy"], abs=2.5 / score["n"]), name
     states = [torch.load(f / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for f in folders]
     assert states[0].keys() == states[1].keys()
     for name, value in states[0].items():

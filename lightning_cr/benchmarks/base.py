@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_cr.encoders.base import Preprocess, Tokenizer, tokenize
+from lightning_cr.errors import DataError
 
 __all__ = ["Benchmark", "EncodeChunk", "EncodeItems", "Pictures", "Score", "preferred"]
 
@@ -79,14 +80,18 @@ class Benchmark(ABC):
 
     @abstractmethod
     def picture(self, index: int) -> Tensor:
-        """One picture, ``(3, S, S)`` uint8."""
+        """One picture, ``(3, S, S)`` uint8.
+
+        Raises:
+            DataError: It cannot be read; its row of vectors is then NaN, and :meth:`score` leaves its items out.
+        """
 
     @abstractmethod
     def score(self, image: Tensor, text: Tensor) -> dict[str, Score]:
         """Scores the unit vectors.
 
         Args:
-            image: ``(pictures, D)`` fp32, in the order of :meth:`picture`.
+            image: ``(pictures, D)`` fp32, in the order of :meth:`picture`; NaN where a picture could not be read.
             text: ``(len(captions), D)`` fp32, in the order of :attr:`captions`.
         """
 
@@ -108,13 +113,17 @@ class EncodeChunk:
 
     Attributes:
         rows: ``(N,)``, which pictures or captions they are.
-        images: ``(N, 3, S, S)`` uint8, or None.
-        tokens: ``(N, L)``, or None.
+        unread: ``(N,)`` bool, which of them could not be read.
+        images: ``(read, 3, S, S)`` uint8; None for captions, and where no picture could be read.
+        tokens: ``(N, L)``; None for pictures.
+        skipped: One line for each picture that could not be read.
     """
 
     rows: Tensor
+    unread: Tensor
     images: Tensor | None = None
     tokens: Tensor | None = None
+    skipped: list[str] = field(default_factory=list)
 
 
 class EncodeItems(Dataset[EncodeChunk]):
@@ -140,7 +149,15 @@ class EncodeItems(Dataset[EncodeChunk]):
     def __getitem__(self, index: int) -> EncodeChunk:
         """The chunk at an index."""
         is_image, rows = self.chunks[index]
-        if is_image:
-            return EncodeChunk(rows, images=torch.stack([self.benchmark.picture(int(row)) for row in rows]))
-        texts = [self.benchmark.captions[int(row)] for row in rows]
-        return EncodeChunk(rows, tokens=tokenize(self.tokenizer, texts))
+        unread = torch.zeros(len(rows), dtype=torch.bool)
+        if not is_image:
+            texts = [self.benchmark.captions[int(row)] for row in rows]
+            return EncodeChunk(rows, unread, tokens=tokenize(self.tokenizer, texts))
+        pictures, skipped = [], []
+        for number, row in enumerate(rows.tolist()):
+            try:
+                pictures.append(self.benchmark.picture(row))
+            except DataError as error:
+                unread[number] = True
+                skipped.append(str(error))
+        return EncodeChunk(rows, unread, images=torch.stack(pictures) if pictures else None, skipped=skipped)

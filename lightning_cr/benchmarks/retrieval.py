@@ -50,9 +50,10 @@ class HeldOutRetrieval(Benchmark):
         return self._held_out.picture(index)
 
     def score(self, image: Tensor, text: Tensor) -> dict[str, Score]:
-        """``retrieval/i2t_r@K`` and ``retrieval/t2i_r@K``."""
-        similarity = image @ text.T
-        match = self.owner[None, :] == torch.arange(len(image))[:, None]
+        """``retrieval/i2t_r@K`` and ``retrieval/t2i_r@K``; unreadable pictures and their captions are left out."""
+        read = ~image.isnan().any(1)
+        similarity = image[read] @ text[read[self.owner]].T
+        match = self.owner[read[self.owner]][None, :] == torch.arange(len(image))[read][:, None]
         scores = {}
         for name, sim, true in (("i2t", similarity, match), ("t2i", similarity.T, match.T)):
             for k in self.ks:

@@ -18,7 +18,7 @@ __all__ = ["SaveEmbeddings"]
 class SaveEmbeddings(pl.Callback):
     """Writes ``embeddings.npz``: ``image (N, D)``, ``text (M, D)``, ``caption (M,)``, and ``owner (M,)``.
 
-    ``owner`` is the row of ``image`` that a caption belongs to.
+    ``owner`` is the row of ``image`` that a caption belongs to. The row of a picture that could not be read is NaN.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class SaveEmbeddings(pl.Callback):
         items = trainer.datamodule.predicted  # type: ignore[attr-defined]
         found: dict[str, Any] = {"caption": np.array(items.captions), "owner": items.owner.numpy()}
         for room, rows in (("image", items.pictures), ("text", len(items.captions))):
-            found[room] = np.zeros((rows, pl_module.encoder.dim), np.float32)
+            found[room] = np.full((rows, pl_module.encoder.dim), np.nan, np.float32)
             for index, vectors in parts[room]:
                 found[room][index.numpy()] = vectors.float().numpy()
         path = Path(folder) / "embeddings.npz"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,10 @@ class Split(ABC):
             epoch: Number of the epoch, from 0 (an infinite source draws other samples in each).
         """
 
+    def accepts(self, false_caption: str) -> bool:
+        """Whether a text rule's negative may be trained on; all may, unless the source keeps something back."""
+        return True
+
     @property
     @abstractmethod
     def pictures(self) -> int:
@@ -80,7 +85,10 @@ class Source(ABC):
     """Which lexicon fits its captions, where the configuration names none."""
 
     max_skipped: int = 0
-    """Unreadable inputs that are replaced and counted before the run stops."""
+    """Inputs that cannot be used and are counted before the run stops: bad entries and unreadable pictures together."""
+
+    skipped: Sequence[str] = ()
+    """One line for each bad entry that :meth:`open` left out."""
 
     @abstractmethod
     def open(self, root: Path | None, preprocess: Preprocess, seed: int) -> tuple[Split, Split]:

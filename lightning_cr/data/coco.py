@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import random
-import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from lightning_cr.data.base import Sample, Source, Split
+from lightning_cr.data.coco_annotations import Entry, Problems, is_karpathy, read_entries, read_json
 from lightning_cr.data.images import ImageFolders, UnreadableImage, read_image
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.encoders.preprocess import resize_and_crop
@@ -28,42 +26,7 @@ log = logging.getLogger(__name__)
 _URL = "http://images.cocodataset.org"
 _FOLDERS = ("train2017", "val2017", "train2014", "val2014")
 _KARPATHY_FILE = "dataset_coco.json"
-# Restval is the part of val2014 that Karpathy's split gives to training; its test split is for the benchmarks.
-_KARPATHY_SPLITS = {"train": ("train", "restval"), "val": ("val",)}
-_SHAPES = "expected is captions_*.json ('annotations': [{'image_id', 'caption'}]) or Karpathy's dataset_coco.json"
 _MAX_ATTEMPTS = 10  # pictures tried for one sample; so many unreadable ones in a row are no accident
-_SHOWN = 10  # bad entries that an error names
-
-
-@dataclass(slots=True)
-class _Entry:
-    """A picture: what the annotations say of it, and where it is (index into the folders, name)."""
-
-    file_name: str
-    folder: str
-    captions: list[str] = field(default_factory=list)
-    place: tuple[int, str] = (0, "")
-
-
-class _Problems:
-    """Entries that cannot be used: how many, and the first of them."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first: list[str] = []
-
-    def add(self, line: str) -> None:
-        self.count += 1
-        if len(self.first) < _SHOWN:
-            self.first.append(line)
-
-    def check(self, allowed: int) -> None:
-        if self.count > allowed:
-            raise DataError(
-                f"{self.count} entries of the data set cannot be used, {allowed} are allowed: {'; '.join(self.first)}"
-                f"{'; ...' if self.count > len(self.first) else ''}; mend them, or skip them with "
-                f"--data.source.max_skipped={self.count}"
-            )
 
 
 class _Strings:
@@ -98,7 +61,7 @@ class CocoSplit(Split):
 
     def __init__(
         self,
-        entries: dict[int, _Entry],
+        entries: dict[int, Entry],
         folders: Sequence[Path],
         preprocess: Preprocess,
         by_caption: bool = False,
@@ -247,19 +210,20 @@ class CocoFolder(Source):
         if not folders.paths:
             looked = f"looked for {', '.join(_FOLDERS)}, there and in {root / 'images'}"
             raise DataError(f"no folder of images in {root}: {looked}; {_get(root, self.years[0], 'train')}")
-        problems = _Problems()
-        train_data = _read_json(train_path)
+        problems = Problems(self.max_skipped)
+        train_data = read_json(train_path)
         train = _located(train_data, train_path, "train", root, folders, problems)
-        val: dict[int, _Entry] = {}
-        if val_path := self._val_path(root, train_path, _is_karpathy(train_data)):
-            val_data = train_data if val_path == train_path else _read_json(val_path)
+        val: dict[int, Entry] = {}
+        if val_path := self._val_path(root, train_path, is_karpathy(train_data)):
+            val_data = train_data if val_path == train_path else read_json(val_path)
             val = _located(val_data, val_path, "val", root, folders, problems)
         else:
             log.warning("COCO: no validation annotations in %s, the held-out split is empty", root)
-        problems.check(self.max_skipped)
+        problems.check()
         if not train:
             raise DataError(f"{train_path} has no caption for training; {_get(root, self.years[0])}")
-        for line in problems.first:
+        self.skipped = problems.first
+        for line in problems.shown:
             log.warning("COCO: skipped: %s", line)
         shared = {entry.place for entry in train.values()} & {entry.place for entry in val.values()}
         if shared:
@@ -292,11 +256,11 @@ class CocoFolder(Source):
 
 
 def _located(
-    data: dict[str, Any], path: Path, split: str, root: Path, folders: ImageFolders, problems: _Problems
-) -> dict[int, _Entry]:
+    data: dict[str, Any], path: Path, split: str, root: Path, folders: ImageFolders, problems: Problems
+) -> dict[int, Entry]:
     """The entries of a split whose pictures are there."""
-    entries = _entries(data, path, split, problems)
-    located: dict[int, _Entry] = {}
+    entries = read_entries(data, path, split, problems)
+    located: dict[int, Entry] = {}
     for image_id, entry in entries.items():
         if place := folders.find(image_id, entry.file_name, entry.folder):
             entry.place = place
@@ -325,75 +289,3 @@ def _explicit(root: Path, name: str, flag: str) -> Path:
     if (path := root / name).is_file():  # an absolute name stays as it is
         return path
     raise DataError(f"there is no file {path}; mend --data.source.{flag} (absolute, or relative to {root})")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            data = json.load(file)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise DataError(f"{path} is not JSON: {error.msg} at {where}; mend it or fetch it again") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; mend it or fetch it again") from None
-    if not isinstance(data, dict):
-        raise DataError(f"{path} holds a {type(data).__name__}, not an object with the key 'annotations'; {_SHAPES}")
-    return data
-
-
-def _rows(data: dict[str, Any], key: str, path: Path, needed: Sequence[str]) -> list[dict[str, Any]]:
-    """The rows under a key; the first one tells whether the file has the right shape, the others are judged singly."""
-    rows = data.get(key)
-    if not isinstance(rows, list):
-        raise DataError(f"{path} has no list under the key '{key}'; {_SHAPES}")
-    for number, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: number {number} of '{key}' is no object but {str(row)[:40]!r}; {_SHAPES}")
-    for name in needed if rows else ():
-        if name not in rows[0]:
-            raise DataError(f"{path}: the first of '{key}' has no key '{name}'; {_SHAPES}")
-    return rows
-
-
-def _is_karpathy(data: dict[str, Any]) -> bool:
-    rows = data.get("images")
-    first = rows[0] if isinstance(rows, list) and rows else None
-    return "annotations" not in data and isinstance(first, dict) and "sentences" in first
-
-
-def _captions(data: dict[str, Any], path: Path, split: str) -> Iterator[tuple[str, object, object, str, str]]:
-    """For each caption: what to call it, image id, text, file name and folder of the picture."""
-    if _is_karpathy(data):
-        for row in _rows(data, "images", path, ("cocoid", "split", "filename", "sentences")):
-            if row.get("split") in _KARPATHY_SPLITS[split]:
-                image_id, name, folder = row.get("cocoid"), str(row.get("filename")), str(row.get("filepath", ""))
-                sentences = row.get("sentences")
-                for number, sentence in enumerate(sentences if isinstance(sentences, list) else ()):
-                    text = sentence.get("raw") if isinstance(sentence, dict) else None
-                    yield f"sentence {number} of image {image_id}", image_id, text, name, folder
-        return
-    rows = _rows(data, "annotations", path, ("image_id", "caption"))
-    images = _rows(data, "images", path, ("id",)) if "images" in data else []
-    names = {str(image.get("id")): str(image.get("file_name", "")).rpartition("/")[2] for image in images}
-    match = re.search(r"(train|val)(\d{4})?", path.name)
-    folder = match.group() if match else split
-    for number, row in enumerate(rows):
-        image_id, name = row.get("image_id"), names.get(str(row.get("image_id")), "")
-        yield f"annotation {row.get('id', number)}", image_id, row.get("caption"), name, folder
-
-
-def _entries(data: dict[str, Any], path: Path, split: str, problems: _Problems) -> dict[int, _Entry]:
-    """Image id to its captions that have text; a picture without any is left out."""
-    entries: dict[int, _Entry] = {}
-    for what, image_id, caption, name, folder in _captions(data, path, split):
-        if type(image_id) is not int or not 0 <= image_id < 2**63:
-            problems.add(f"{path}: {what}: the image id is {str(image_id)[:40]!r}, not a number")
-        elif not isinstance(caption, str):
-            problems.add(f"{path}: {what}: the caption is of type {type(caption).__name__}, not text")
-        elif not (caption := caption.strip()):
-            problems.add(f"{path}: {what}: the caption is empty")
-        elif image_id in entries:
-            entries[image_id].captions.append(caption)
-        else:
-            entries[image_id] = _Entry(name, folder, [caption])
-    return entries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,7 @@ class CompositionData(pl.LightningDataModule):
             if self.negatives.lexicon is None:
                 self.negatives = replace(self.negatives, lexicon=self.source.lexicon)
             self._opened = self.source.open(self.root, self.preprocess, self.seed)
+            self._skip(self.source.skipped)
             for benchmark in self.benchmarks.values():
                 benchmark.open(self.root, self.preprocess, self.held_out)
         if stage == "fit":
@@ -183,14 +185,16 @@ class CompositionData(pl.LightningDataModule):
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Counts what could not be read, in the main process, and stops past the limit."""
-        if isinstance(batch, Batch):
-            for line in batch.skipped:
-                self.skipped.setdefault(line)
-            limit = self.source.max_skipped
-            if len(self.skipped) > limit:
-                shown = "; ".join(list(self.skipped)[:10])
-                raise DataError(
-                    f"{len(self.skipped)} inputs could not be read, more than data.source.max_skipped {limit}: {shown};"
-                    " mend or remove them, or raise --data.source.max_skipped"
-                )
+        if isinstance(batch, (Batch, EncodeChunk)):
+            self._skip(batch.skipped)
         return batch
+
+    def _skip(self, lines: Iterable[str]) -> None:
+        self.skipped |= dict.fromkeys(lines)
+        limit = self.source.max_skipped
+        if len(self.skipped) > limit:
+            shown = "; ".join(list(self.skipped)[:10])
+            raise DataError(
+                f"{len(self.skipped)} inputs cannot be used, more than data.source.max_skipped {limit}: {shown};"
+                " mend or remove them, or raise --data.source.max_skipped"
+            )

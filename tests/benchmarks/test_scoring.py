@@ -141,6 +141,18 @@ def test_retrieval_on_the_held_out_split():
     assert swapped["retrieval/t2i_r@1"].n == 6
 
 
+def test_a_picture_that_could_not_be_read_is_left_out_of_retrieval():
+    benchmark = HeldOutRetrieval([1])
+    benchmark.open(None, PREPROCESS, _HeldOut())
+    image = torch.eye(3)
+    image[1] = torch.nan
+    text = torch.eye(3).repeat_interleave(2, 0)
+    text[4] = text[2]  # nearest to the lost picture, level with both others: found by none
+    scores = benchmark.score(image, text)
+    assert scores["retrieval/i2t_r@1"] == Score(1.0, 2, 0)
+    assert scores["retrieval/t2i_r@1"] == Score(0.75, 4, 1)
+
+
 def test_no_held_out_split_is_said():
     empty = _HeldOut()
     empty.pictures = 0

@@ -1,6 +1,5 @@
-"""COCO's layouts: what is found, what is dropped, what is drawn, and what is said when something is wrong."""
+"""COCO's layouts: what is found, and what is drawn."""
 
-import json
 import logging
 import os
 import pickle
@@ -9,68 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from coco_harness import TRAIN, VAL, annotations, contents, drawn, karpathy, opened, picture, tree
 from PIL import Image
 
 from lightning_cr.data.base import sample_rng
-from lightning_cr.data.coco import CocoFolder, CocoSplit
-from lightning_cr.encoders.base import Preprocess
+from lightning_cr.data.coco import CocoFolder
 from lightning_cr.errors import ConfigError, DataError
 
-PREPROCESS = Preprocess(size=16, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 DATA = Path(os.environ.get("LIGHTNING_CR_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
-URL = "http://images.cocodataset.org"
-
-# Image id to its captions.
-TRAIN = {1: ["one a", "one b", "one c"], 2: ["two a", "two b"], 3: ["three"]}
-VAL = {4: ["four a", "four b"], 5: ["five"]}
-
-
-def picture(path: Path, image_id: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (24, 20), (image_id, 0, 0)).save(path, lossless=True)
-
-
-def annotations(path: Path, captions: dict, file_name="{:012d}.jpg") -> Path:
-    rows = [(image_id, caption) for image_id, texts in captions.items() for caption in texts]
-    data = {
-        "images": [{"id": image_id, "file_name": file_name.format(image_id)} for image_id in captions],
-        "annotations": [{"id": 100 + n, "image_id": i, "caption": caption} for n, (i, caption) in enumerate(rows)],
-    }
-    return write(path, data)
-
-
-def write(path: Path, data: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(data if isinstance(data, str) else json.dumps(data), encoding="utf-8")
-    return path
-
-
-def tree(root: Path, year="2017", name="{:012d}.png", train=TRAIN, val=VAL, images=None) -> Path:
-    for split, captions in (("train", train), ("val", val)):
-        annotations(root / "annotations" / f"captions_{split}{year}.json", captions)
-        for image_id in captions:
-            picture((images or root) / f"{split}{year}" / name.format(image_id), image_id)
-    return root
-
-
-def opened(root: Path, **options) -> tuple[CocoSplit, CocoSplit]:
-    return CocoFolder(**options).open(root, PREPROCESS, seed=0)
-
-
-def contents(split: CocoSplit) -> dict[int, list[str]]:
-    return {image_id: split.captions(index) for index, image_id in enumerate(split.image_ids)}
-
-
-def refused(root: Path | None, **options) -> str:
-    with pytest.raises(DataError) as caught:
-        CocoFolder(**options).open(root, PREPROCESS, seed=0)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
-def drawn(split: CocoSplit, epoch=0, seed=0):
-    return [split.sample(index, sample_rng(seed, epoch, index), epoch) for index in range(len(split))]
 
 
 # What is found
@@ -104,26 +49,6 @@ def test_auto_takes_2017_before_2014_and_year_chooses(tmp_path):
     assert opened(tmp_path)[0].image_ids == [1, 2, 3]
     train, val = opened(tmp_path, year="2014")
     assert (train.image_ids, val.image_ids) == ([7], [8])
-
-
-def karpathy(root: Path, at="dataset_coco.json") -> Path:
-    rows = []
-    for split, captions in (
-        ("train", {1: TRAIN[1]}),
-        ("restval", {2: TRAIN[2]}),
-        ("val", VAL),
-        ("test", {9: ["nine"]}),
-    ):
-        folder = "train2014" if split == "train" else "val2014"
-        for image_id, texts in captions.items():
-            name = f"COCO_{folder}_{image_id:012d}.png"
-            picture(root / folder / name, image_id)
-            sentences = [{"raw": text, "tokens": text.split()} for text in texts]
-            rows.append(
-                {"filepath": folder, "filename": name, "cocoid": image_id, "split": split, "sentences": sentences}
-            )
-    write(root / at, {"images": rows, "dataset": "coco"})
-    return root
 
 
 @pytest.mark.parametrize("at", ["dataset_coco.json", "annotations/dataset_coco.json"])
@@ -262,194 +187,6 @@ def test_an_unknown_image_id_is_refused(tmp_path):
     for image_id in (0, 4, 99):
         with pytest.raises(DataError, match=f"image id {image_id} is not in this split; .* 3 ids"):
             train.load(image_id)
-
-
-# What is dropped
-
-
-def bad_rows(root: Path, rows: list) -> None:
-    path = root / "annotations" / "captions_train2017.json"
-    data = json.loads(path.read_text())
-    data["annotations"] += rows
-    write(path, data)
-
-
-BAD = [
-    ({"id": 901, "image_id": 1, "caption": ""}, "annotation 901: the caption is empty"),
-    ({"id": 902, "image_id": 1, "caption": " \t\n"}, "annotation 902: the caption is empty"),
-    ({"id": 903, "image_id": 1, "caption": None}, "annotation 903: the caption is of type NoneType, not text"),
-    ({"id": 904, "image_id": 1, "caption": ["a"]}, "annotation 904: the caption is of type list, not text"),
-    ({"id": 905, "image_id": 1}, "annotation 905: the caption is of type NoneType, not text"),
-    ({"id": 906, "image_id": "x", "caption": "a"}, "annotation 906: the image id is 'x', not a number"),
-    ({"id": 907, "image_id": [1], "caption": "a"}, "annotation 907: the image id is '[1]', not a number"),
-    ({"id": 908, "image_id": True, "caption": "a"}, "annotation 908: the image id is 'True', not a number"),
-    ({"image_id": -1, "caption": "a"}, "annotation 14: the image id is '-1', not a number"),
-    ({"id": 910, "image_id": 77, "caption": "a"}, "no picture for image id 77 in "),
-]
-
-
-def test_captions_without_text_are_dropped_up_to_the_limit(tmp_path, caplog):
-    tree(tmp_path)
-    bad_rows(tmp_path, [row for row, _ in BAD])
-    train, _ = opened(tmp_path, max_skipped=len(BAD))
-    assert contents(train) == TRAIN
-    message = refused(tmp_path, max_skipped=len(BAD) - 1)
-    path = tmp_path / "annotations" / "captions_train2017.json"
-    assert message.startswith("10 entries of the data set cannot be used, 9 are allowed: ")
-    assert message.endswith("--data.source.max_skipped=10")
-    for _, line in BAD:
-        assert f"{path}: {line}" in message
-        assert line in caplog.text
-
-
-def test_only_the_first_ten_bad_entries_are_listed(tmp_path):
-    tree(tmp_path)
-    bad_rows(tmp_path, [{"id": 900 + n, "image_id": 1, "caption": ""} for n in range(21)])
-    message = refused(tmp_path)
-    assert message.startswith("21 entries of the data set cannot be used, 20 are allowed")
-    assert message.count("the caption is empty") == 10
-    assert "; ...; mend them" in message
-
-
-def test_a_picture_with_no_caption_left_is_dropped(tmp_path):
-    train, _ = opened(tree(tmp_path, train={1: ["", "  "], 2: ["two"]}))
-    assert contents(train) == {2: ["two"]}
-
-
-def test_long_foreign_and_repeated_captions_are_kept(tmp_path):
-    texts = ["word " * 2000 + "end", "犬が走る", "كلب يجري", "🐕 emoji", "same", "same"]
-    train, _ = opened(tree(tmp_path, train={1: texts}))
-    assert contents(train) == {1: texts}
-    assert len(texts[0]) > 10_000
-
-
-def test_half_a_surrogate_pair_does_not_stop_the_run(tmp_path):
-    train, _ = opened(tree(tmp_path, train={1: ["broken \ud83d emoji"]}))
-    assert contents(train) == {1: ["broken ? emoji"]}
-
-
-def test_bad_sentences_of_karpathys_file_are_dropped(tmp_path):
-    path = karpathy(tmp_path) / "dataset_coco.json"
-    data = json.loads(path.read_text())
-    data["images"][0]["sentences"] += [{"raw": ""}, {"tokens": []}, "text"]
-    data["images"] += [{"split": "train", "cocoid": 3, "sentences": 5}, {"split": "val"}]
-    write(path, data)
-    assert contents(opened(tmp_path)[0]) == {1: TRAIN[1], 2: TRAIN[2]}
-    message = refused(tmp_path, max_skipped=2)
-    assert f"{path}: sentence 3 of image 1: the caption is empty" in message
-    assert "sentence 5 of image 1: the caption is of type NoneType" in message
-
-
-# What is said
-
-
-def test_no_root(tmp_path):
-    message = refused(None)
-    assert "--data.root=DIR" in message
-    assert f"curl -O {URL}/annotations/annotations_trainval2017.zip" in message
-
-
-def test_missing_root(tmp_path):
-    message = refused(tmp_path / "no where", year="2014")
-    assert str(tmp_path / "no where") in message
-    assert f"cd '{tmp_path}/no where' && curl -O {URL}/annotations/annotations_trainval2014.zip" in message
-    assert str(tmp_path / "file") in refused(write(tmp_path / "file", "x"))
-
-
-def test_no_annotations(tmp_path):
-    message = refused(tmp_path)
-    for name in ("captions_train2017.json", "captions_train2014.json", "dataset_coco.json"):
-        assert str(tmp_path / "annotations" / name) in message
-    assert f"cd {tmp_path} && curl -O {URL}/annotations/annotations_trainval2017.zip && unzip" in message
-    message = refused(tmp_path, year="2017")
-    assert "captions_train2014.json" not in message
-    assert "dataset_coco.json" not in message
-
-
-@pytest.mark.parametrize("flag", ["train_annotations", "val_annotations"])
-def test_a_named_file_that_is_missing(tmp_path, flag):
-    message = refused(tree(tmp_path), **{flag: "gone.json"})
-    assert str(tmp_path / "gone.json") in message
-    assert f"--data.source.{flag}" in message
-
-
-def test_no_folder_of_images(tmp_path):
-    annotations(tmp_path / "annotations" / "captions_train2017.json", TRAIN)
-    message = refused(tmp_path)
-    assert f"no folder of images in {tmp_path}" in message
-    assert "train2017, val2017, train2014, val2014" in message
-    assert str(tmp_path / "images") in message
-    assert f"curl -O {URL}/zips/train2017.zip && unzip train2017.zip" in message
-
-
-def test_no_picture_at_all(tmp_path):
-    tree(tmp_path)
-    for path in (tmp_path / "train2017").iterdir():
-        path.unlink()
-    message = refused(tmp_path)
-    assert "none of the 3 pictures" in message
-    assert str(tmp_path / "annotations" / "captions_train2017.json") in message
-    assert str(tmp_path / "train2017") in message
-    assert "000000000001.jpg" in message
-    assert f"{URL}/zips/train2017.zip" in message
-    assert "val_annotations" not in message
-
-
-def test_no_held_out_picture(tmp_path):
-    tree(tmp_path, "2014")
-    for path in (tmp_path / "val2014").iterdir():
-        path.unlink()
-    message = refused(tmp_path)
-    assert f"{URL}/zips/val2014.zip" in message
-    assert message.endswith("--data.source.val_annotations=none")
-
-
-def test_some_pictures_missing(tmp_path):
-    tree(tmp_path)
-    (tmp_path / "train2017" / "000000000002.png").unlink()
-    assert opened(tmp_path)[0].image_ids == [1, 3]
-    message = refused(tmp_path, max_skipped=0)
-    assert f"no picture for image id 2 in {tmp_path}" in message
-    assert message.endswith("--data.source.max_skipped=1")
-
-
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        ('{"annotations": [\n  {"image_id": 1,,\n', "is not JSON: .* at line 2, column 18; mend it"),
-        ("", "is not JSON: .* at line 1, column 1; mend it"),
-        ([], "holds a list, not an object with the key 'annotations'"),
-        ({}, "no list under the key 'annotations'"),
-        ({"annotations": {}}, "no list under the key 'annotations'"),
-        ({"images": [{"id": 1}]}, "no list under the key 'annotations'"),
-        ({"annotations": [{"id": 1, "image_id": 1, "bbox": []}]}, "first of 'annotations' has no key 'caption'"),
-        ({"annotations": [{"caption": "a"}]}, "first of 'annotations' has no key 'image_id'"),
-        ({"annotations": ["a caption"]}, "number 0 of 'annotations' is no object but 'a caption'"),
-        ({"annotations": [], "images": 5}, "no list under the key 'images'"),
-        ({"images": [{"sentences": [], "split": "val"}]}, "first of 'images' has no key 'cocoid'"),
-        ({"images": [], "annotations": []}, "has no caption for training; get it with"),
-    ],
-)
-def test_annotations_of_another_shape(tmp_path, data, said):
-    tree(tmp_path)
-    path = write(tmp_path / "annotations" / "captions_train2017.json", data)
-    with pytest.raises(DataError, match=said) as caught:
-        opened(tmp_path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_annotations_that_are_no_text(tmp_path):
-    tree(tmp_path)
-    path = tmp_path / "annotations" / "captions_train2017.json"
-    path.write_bytes(b"\xff\xfe\x00")
-    assert f"cannot read {path}" in refused(tmp_path)
-
-
-def test_a_byte_order_mark_is_no_error(tmp_path):
-    path = tree(tmp_path) / "annotations" / "captions_train2017.json"
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
-    assert contents(opened(tmp_path)[0]) == TRAIN
 
 
 @pytest.mark.parametrize(
