@@ -57,7 +57,8 @@ class TrainingSamples(Dataset[Prepared]):
         rng = sample_rng(self.seed, epoch, index)
         sample = self.split.sample(index, rng, epoch)
         own = sample.negatives or {}
-        ruled = dict(zip(self.negatives.kinds, self.negatives(sample.annotated or sample.caption, rng), strict=True))
+        made = self.negatives(sample.annotated or sample.caption, rng, self.split.accepts)
+        ruled = dict(zip(self.negatives.kinds, made, strict=True))
         negatives = [own[kind][0] if kind in own else ruled.get(kind) for kind in self.kinds]
         pictures = [own[kind][1] if kind in own else None for kind in self.kinds]
         return Prepared(sample, negatives, pictures)

@@ -11,7 +11,7 @@ from lightning_cr.data.base import Sample, Source, Split
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, suggest
 from lightning_cr.negatives.text.base import Negative
-from lightning_cr.scenes import EDITS, World, caption, draw_wording, render, to_tensor
+from lightning_cr.scenes import EDITS, World, caption, draw_wording, names_held_out, render, to_tensor
 
 __all__ = ["Scenes"]
 
@@ -24,7 +24,7 @@ class Scenes(Source):
         held_out: Scenes of the held-out split.
         edits: Slots whose negative is made by editing the scene graph, with the *true picture* of the false caption as
             image negative: any of SugarCrepe's seven categories. Other slots are filled by the text rules.
-        partial: Probability that a caption tells only one of two things, and where it stands.
+        where: Probability that a caption tells where things stand, and not only which they are.
         world: How rich the scenes are.
 
     Raises:
@@ -38,13 +38,13 @@ class Scenes(Source):
         size: int = 25_600,
         held_out: int = 512,
         edits: list[str] | None = None,
-        partial: float = 0.15,
+        where: float = 1.0,
         world: World = World(),  # noqa: B008 (never changed in place)
     ) -> None:
         self.size = size
         self.held_out = held_out
         self.kinds = tuple(edits or ())
-        self.partial = partial
+        self.where = where
         self.world = world
         if size < 1:
             raise ConfigError(f"data.source.size is {size}; it must be 1 or more")
@@ -88,7 +88,7 @@ class SceneSplit(Split):
         if self.fixed:
             rng = random.Random(f"{self.fixed}/{index}")
         scene = self.source.world.draw(rng)
-        wording = draw_wording(scene, rng, partial=0.0 if self.source.kinds else self.source.partial)
+        wording = draw_wording(scene, rng, where=self.source.where)
         annotated = caption(scene, wording)
         negatives: dict[str, tuple[Negative, Tensor | None]] = {}
         for kind in self.source.kinds:
@@ -100,6 +100,10 @@ class SceneSplit(Split):
         number = epoch * self.size + index
         image = to_tensor(render(scene, self.pixels))
         return Sample(image, annotated.text, number, number, annotated, negatives)
+
+    def accepts(self, false_caption: str) -> bool:
+        """Whether it names no held-out pair: what only false captions name would be learned to be false."""
+        return not names_held_out(false_caption)
 
     @property
     def pictures(self) -> int:

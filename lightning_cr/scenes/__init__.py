@@ -1,6 +1,6 @@
 """The embedded world: small pictures made from a scene graph, with captions, false captions and their true pictures."""
 
-from lightning_cr.scenes.captions import Wording, caption, draw_wording, paraphrase
+from lightning_cr.scenes.captions import Wording, caption, draw_wording, names_held_out, paraphrase
 from lightning_cr.scenes.edits import EDITS, Edit, replace_colour, replace_shape
 from lightning_cr.scenes.graph import Scene, Thing, World
 from lightning_cr.scenes.render import render, to_tensor
@@ -14,6 +14,7 @@ __all__ = [
     "World",
     "caption",
     "draw_wording",
+    "names_held_out",
     "paraphrase",
     "render",
     "replace_colour",

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from lightning_cr.negatives.text.base import AnnotatedCaption, Token
-from lightning_cr.scenes.graph import INVERSE, Scene, Thing
+from lightning_cr.scenes.graph import BACKGROUNDS, COLOURS, INVERSE, SHAPES, TEXTURES, Scene, Thing, is_held_out
 
-__all__ = ["Mention", "Wording", "caption", "draw_wording", "paraphrase", "vocabulary"]
+__all__ = ["Mention", "Wording", "caption", "draw_wording", "names_held_out", "paraphrase", "vocabulary"]
 
 Words = list[tuple[str, str]]
 
@@ -72,7 +73,7 @@ class Wording:
         size_word: Which of the words for a size.
         relation_word: Which of the phrases for a relation.
         background: Whether the background is named.
-        partial: Tell only one of two things, and where it stands.
+        where: Tell where things stand; without it they are only named ("A and B").
     """
 
     filler: int
@@ -82,17 +83,17 @@ class Wording:
     size_word: int
     relation_word: int
     background: bool
-    partial: bool = False
+    where: bool = True
 
 
-def draw_wording(scene: Scene, rng: random.Random, full: bool = False, partial: float = 0.0) -> Wording:
+def draw_wording(scene: Scene, rng: random.Random, full: bool = False, where: float = 1.0) -> Wording:
     """Draws how a scene is described.
 
     Args:
         scene: What is described.
         rng: The only source of randomness.
         full: Say everything of every thing, and the background.
-        partial: Probability that of two things only one is told, and where it stands ("a red ring on the left").
+        where: Probability that it is told where things stand.
     """
     chance = rng.random
     mentions = tuple(
@@ -104,10 +105,10 @@ def draw_wording(scene: Scene, rng: random.Random, full: bool = False, partial: 
         for thing in scene.things
     )
     filler = rng.randrange(1, len(_FILLERS)) if chance() < 0.3 else 0
-    one = len(scene.things) == 2 and chance() < partial
-    frame = "plain" if filler or one or len(scene.things) == 1 else rng.choice(_FRAMES)
+    told = where >= 1 or chance() < where
+    frame = _draw_frame(filler, told, len(scene.things), rng)
     turned, words, background = chance() < 0.5, (rng.randrange(3), rng.randrange(2)), full or chance() < 0.2
-    return Wording(filler, frame, turned, mentions, *words, background, one)
+    return Wording(filler, frame, turned, mentions, *words, background, told)
 
 
 def paraphrase(wording: Wording, rng: random.Random) -> Wording:
@@ -117,17 +118,23 @@ def paraphrase(wording: Wording, rng: random.Random) -> Wording:
     relations are drawn anew.
     """
     filler = rng.randrange(len(_FILLERS))
-    frame = "plain" if filler or wording.partial or len(wording.mentions) == 1 else rng.choice(_FRAMES)
+    frame = _draw_frame(filler, wording.where, len(wording.mentions), rng)
     size_word = (wording.size_word + rng.choice((1, 2))) % 3
     relation_word = 1 - wording.relation_word
     return replace(
         wording,
         filler=filler,
         frame=frame,
-        turned=wording.turned if wording.partial else not wording.turned,
+        turned=not wording.turned,
         size_word=size_word,
         relation_word=relation_word,
     )
+
+
+def _draw_frame(filler: int, where: bool, things: int, rng: random.Random) -> str:
+    if filler or things == 1:
+        return "plain"
+    return rng.choice(_FRAMES if where else _FRAMES[:2])  # "A is and B" is no sentence
 
 
 def caption(scene: Scene, wording: Wording) -> AnnotatedCaption:
@@ -137,8 +144,6 @@ def caption(scene: Scene, wording: Wording) -> AnnotatedCaption:
     if wording.turned and len(order) == 2:
         order.reverse()
         relation = INVERSE[relation]
-    if wording.partial:
-        order = order[:1]
     words: Words = list(_PARSED_FILLERS[wording.filler])
     first = scene.things[order[0]]
     verb = ("is", "VBZ") if first.count == 1 else ("are", "VBP")
@@ -148,9 +153,9 @@ def caption(scene: Scene, wording: Wording) -> AnnotatedCaption:
     if len(order) == 2:
         if wording.frame == "is":
             words.append(verb)
-        words += _PARSED_RELATIONS[relation][wording.relation_word]
+        words += _PARSED_RELATIONS[relation][wording.relation_word] if wording.where else [("and", "CC")]
         words += _noun_phrase(scene.things[order[1]], wording.mentions[order[1]], wording)
-    else:
+    elif wording.where:
         words += _PARSED_PLACES[relation]
     for thing, mention in zip(scene.things[2:], wording.mentions[2:], strict=True):
         words += [("and", "CC"), *_noun_phrase(thing, mention, wording)]
@@ -168,10 +173,28 @@ def _noun_phrase(thing: Thing, mention: Mention, wording: Wording) -> Words:
     if mention.colour:
         words.append((thing.colour, "JJ"))
     if thing.count > 1:
-        plural = thing.shape + ("es" if thing.shape == "cross" else "s")
-        return [(_NUMBERS[thing.count], "CD"), *words, (plural, "NNS")]
+        return [(_NUMBERS[thing.count], "CD"), *words, (_plural(thing.shape), "NNS")]
     words.append((thing.shape, "NN"))
     return [("an" if words[0][0][0] in "aeiou" else "a", "DT"), *words]
+
+
+def _plural(shape: str) -> str:
+    return shape + ("es" if shape == "cross" else "s")
+
+
+_SHAPE_OF = {word: shape for shape in SHAPES for word in (shape, _plural(shape))}
+
+
+def names_held_out(text: str) -> bool:
+    """Whether a caption of the grammar names a colour and a shape that no training picture shows together.
+
+    >>> names_held_out("a red circle above a blue ring"), names_held_out("two red rings")
+    (True, False)
+    """
+    return any(
+        colour in COLOURS and noun in _SHAPE_OF and is_held_out(colour, _SHAPE_OF[noun])
+        for colour, noun in pairwise(text.split())
+    )
 
 
 def _annotate(words: Words) -> AnnotatedCaption:
@@ -184,10 +207,7 @@ def _annotate(words: Words) -> AnnotatedCaption:
 
 def vocabulary() -> list[str]:
     """Every word that the grammar can write, sorted."""
-    from lightning_cr.scenes.graph import BACKGROUNDS, COLOURS, SHAPES, TEXTURES
-
-    words = {*COLOURS, *SHAPES, *BACKGROUNDS, *TEXTURES[1:], *_NUMBERS.values()}
-    words |= {shape + ("es" if shape == "cross" else "s") for shape in SHAPES}
+    words = {*COLOURS, *_SHAPE_OF, *BACKGROUNDS, *TEXTURES[1:], *_NUMBERS.values()}
     words |= {word for forms in _SIZE_WORDS.values() for word in forms}
     phrases = [
         *_PARSED_FILLERS,

@@ -6,12 +6,14 @@ import torch
 from lightning_cr import distributed
 from lightning_cr.batch import Batch, unpack
 from lightning_cr.data import Scenes
+from lightning_cr.data.base import sample_rng
 from lightning_cr.data.collate import Collate, TrainingSamples
 from lightning_cr.data.loader import EpochSampler, ResumableLoader
 from lightning_cr.data.scenes import changed
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError
-from lightning_cr.negatives.text import ReplaceObject, ReplaceRelation, SwapAttributes, TextNegatives
+from lightning_cr.negatives.text import ReplaceAttribute, ReplaceObject, ReplaceRelation, SwapAttributes, TextNegatives
+from lightning_cr.scenes import names_held_out
 
 PREPROCESS = Preprocess(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
@@ -157,6 +159,20 @@ def test_unpack_gives_exact_zeros_and_no_gradient_to_empty_slots():
     empty, none = unpack(torch.zeros(0, 4, requires_grad=True), torch.full((2, 0), -1))
     assert empty.shape == (2, 0, 4)
     assert none.shape == (2, 0)
+
+
+def test_text_rules_of_the_embedded_world_never_name_what_is_held_out():
+    train, _ = Scenes(size=400).open(None, PREPROCESS, 0)
+    negatives = TextNegatives({"swap_att": SwapAttributes(), "replace_att": ReplaceAttribute()}, lexicon="scenes")
+    samples = TrainingSamples(train, negatives, negatives.kinds, seed=0)
+    rows = [samples[0, index] for index in range(400)]
+    texts = [n.text for row in rows for n in row.negatives if n is not None]
+    assert not any(map(names_held_out, texts))
+    unfiltered = [negatives(row.sample.annotated, sample_rng(0, 0, i)) for i, row in enumerate(rows)]
+    named = [n.text for made in unfiltered for n in made if n is not None and names_held_out(n.text)]
+    assert len(named) > 20, "the rules by themselves name such pairs"
+    replaced = [row.negatives[1] is not None for row in rows]
+    assert sum(replaced) == sum(made[1] is not None for made in unfiltered), "another colour is drawn instead"
 
 
 def test_the_changed_words_are_whole():

@@ -2,12 +2,13 @@
 
 import itertools
 import random
+import re
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from lightning_cr.scenes import EDITS, World, caption, draw_wording, paraphrase, render
+from lightning_cr.scenes import EDITS, World, caption, draw_wording, names_held_out, paraphrase, render
 from lightning_cr.scenes.captions import vocabulary
 from lightning_cr.scenes.graph import COLOURS, RELATIONS
 
@@ -89,6 +90,28 @@ def test_a_paraphrase_says_the_same_in_other_words():
         said = {thing.shape.rstrip("s") for thing in scene.things}
         assert all(any(word.startswith(shape) for word in after.split()) for shape in said)
     assert different > 0.9 * len(SCENES)
+
+
+def test_a_caption_may_name_things_without_telling_where_they_stand():
+    places = {"left", "right", "above", "below", "over", "under", "up", "down"}
+    told = 0
+    for index in SCENES:
+        rng = random.Random(index)
+        scene = World().draw(rng)
+        wording = draw_wording(scene, rng, where=0.5)
+        for text in (caption(scene, wording).text, caption(scene, paraphrase(wording, rng)).text):
+            assert bool(places & set(text.split())) == wording.where, text
+            assert wording.where or not re.search(r"\b(is|are) (and|on)\b", text), text
+        told += wording.where
+    assert 0.4 < told / len(SCENES) < 0.6
+
+
+def test_held_out_pairs_are_recognised_in_captions():
+    for index in SCENES:
+        for kind in ("exclude", "only"):
+            rng, scene, _ = drawn(index, held_out=kind)
+            text = caption(scene, draw_wording(scene, rng, full=True)).text
+            assert names_held_out(text) == (kind == "only"), text
 
 
 @pytest.mark.parametrize("name", EDITS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from lightning_cr.errors import ConfigError
@@ -11,6 +12,9 @@ from lightning_cr.negatives.text.lexicon import Lexicon
 from lightning_cr.negatives.text.tagging import Tagger
 
 __all__ = ["TextNegatives"]
+
+_DRAWS = 4
+"""How often a rule is asked again for a negative that the data source does not want."""
 
 
 @dataclass
@@ -44,15 +48,18 @@ class TextNegatives:
         """Names of the slots, in order."""
         return tuple(self.rules)
 
-    def __call__(self, caption: str | AnnotatedCaption, rng: random.Random) -> list[Negative | None]:
+    def __call__(
+        self, caption: str | AnnotatedCaption, rng: random.Random, accept: Callable[[str], bool] | None = None
+    ) -> list[Negative | None]:
         """Makes the negatives of a caption.
 
         Args:
             caption: Its text, or the text with tags where the source knows them; the tagger is then not asked.
             rng: The only source of randomness.
+            accept: Whether the source wants to train on a false caption; one that it does not want is drawn again.
 
         Returns:
-            K entries in the order of ``rules``, None where a caption gives no occasion.
+            K entries in the order of ``rules``, None where a caption gives no occasion or nothing is wanted.
         """
         if self.lexicon != self._words.source:
             self._bind()  # a data source may bring its own lexicon after construction
@@ -62,9 +69,23 @@ class TextNegatives:
         annotated = self._tag(caption) if isinstance(caption, str) else caption
         if len(annotated.tokens) < 2:
             return [None] * len(self.rules)
-        return [rule(annotated, kind, rng) for kind, rule in self.rules.items()]
+        return [_first_wanted(rule, annotated, kind, rng, accept) for kind, rule in self.rules.items()]
 
     def _bind(self) -> None:
         self._words = Lexicon(self.lexicon)
         for rule in self.rules.values():
             rule.bind(self._words)
+
+
+def _first_wanted(
+    rule: TextRule,
+    caption: AnnotatedCaption,
+    kind: str,
+    rng: random.Random,
+    accept: Callable[[str], bool] | None,
+) -> Negative | None:
+    for _ in range(_DRAWS):
+        negative = rule(caption, kind, rng)
+        if negative is None or accept is None or accept(negative.text):
+            return negative
+    return None
