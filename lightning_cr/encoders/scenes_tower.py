@@ -7,14 +7,14 @@ with patches of 8 pixels this model still confused all shapes after 50,000 pictu
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import timm
 import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-__all__ = ["ConvolutionalStem", "scenes_vit"]
+__all__ = ["ConvolutionalStem", "PlaceAwareTransformer", "scenes_vit"]
 
 
 class ConvolutionalStem(nn.Module):
@@ -51,19 +51,29 @@ class ConvolutionalStem(nn.Module):
         return tokens
 
 
+class PlaceAwareTransformer(VisionTransformer):
+    """A vision transformer whose readout has weights of its own for every place of the grid, not a mean over places.
+
+    What stands where is then one linear map away. With a mean, or a class token, a model of this size found relations
+    late in a run of 700 steps, or not at all.
+
+    Args:
+        num_classes: Width of the embedding.
+        options: As of timm's class.
+    """
+
+    def __init__(self, num_classes: int, **options: Any) -> None:
+        super().__init__(num_classes=num_classes, global_pool="avg", fc_norm=False, class_token=False, **options)
+        self.head = nn.Linear(self.patch_embed.num_patches * self.embed_dim, num_classes)
+
+    def pool(self, x: Tensor, pool_type: str | None = None) -> Tensor:
+        """``(B, tokens, width)`` to ``(B, tokens * width)``."""
+        return x.flatten(1)
+
+
 @timm.models.register_model
-def scenes_vit(
-    pretrained: bool = False, num_classes: int = 128, global_pool: Literal["avg"] = "avg", **unused: Any
-) -> VisionTransformer:
+def scenes_vit(num_classes: int = 128, **unused: Any) -> PlaceAwareTransformer:
     """The tower under a name that timm, and so open_clip, builds."""
-    return VisionTransformer(
-        img_size=64,
-        patch_size=16,
-        embed_dim=128,
-        depth=4,
-        num_heads=4,
-        num_classes=num_classes,
-        global_pool=global_pool,
-        class_token=False,
-        embed_layer=ConvolutionalStem,
+    return PlaceAwareTransformer(
+        num_classes, img_size=64, patch_size=16, embed_dim=128, depth=2, num_heads=4, embed_layer=ConvolutionalStem
     )
