@@ -85,6 +85,16 @@ def test_the_runs_own_config_goes_on_with_it(cli, tmp_path):
     assert list(losses(tmp_path / "runs/ahnpl/version_1")) == list(range(8, 16))
 
 
+def test_a_run_that_max_steps_cut_goes_on_with_more_steps(cli, tmp_path):
+    still = (*ARGUMENTS, "--model.optimizer.lr", 0)  # the schedule depends on the number of steps
+    assert cli("fit", *still, "--name", "whole") == 0
+    assert cli("fit", *still, "--name", "cut", "--trainer.max_steps", 3) == 0
+    checkpoint = tmp_path / "runs/cut/version_0/checkpoints/last.ckpt"
+    assert cli("fit", *still, "--name", "on", "--trainer.max_steps", 6, "--ckpt_path", checkpoint) == 0
+    whole, resumed = losses(tmp_path / "runs/whole/version_0"), losses(tmp_path / "runs/on/version_0")
+    assert resumed == {step: whole[step] for step in (3, 4, 5)}
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "foreign"])
 def test_what_is_no_checkpoint_is_said_in_one_line(cli, tmp_path, capsys, kind):
     import torch
