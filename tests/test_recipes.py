@@ -72,6 +72,15 @@ def test_a_checkpoint_is_measured_without_its_configuration(cli, command, capsys
     assert found["scores"] == after
 
 
+def test_the_base_model_knows_things_but_not_which_of_two_stands_where(cli, tmp_path):
+    config = ("--config", ROOT / "configs/ahnpl.yaml", "--data.benchmarks.scenes.n", 200)
+    assert cli("validate", *config) == 0
+    scores = json.loads((tmp_path / "runs/ahnpl/version_0/validate_results.json").read_text())["scores"]
+    assert scores["replace_obj"]["accuracy"] > 0.9
+    assert scores["retrieval/i2t_r@1"]["accuracy"] > 0.9
+    assert 0.4 < scores["replace_rel"]["accuracy"] < 0.6
+
+
 def test_predict_writes_the_embeddings_of_the_held_out_split(cli, tmp_path):
     import numpy as np
 
