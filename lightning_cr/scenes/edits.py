@@ -67,7 +67,7 @@ def replace_colour(scene: Scene, wording: Wording, rng: random.Random, index: in
 
 
 def _replace_relation(scene: Scene, wording: Wording, rng: random.Random) -> Edit | None:
-    if len(scene.things) < 2:
+    if len(scene.things) < 2 or not wording.where:
         return None
     # The opposite alone: whether things stand side by side or one above the other is seen without telling them apart.
     return Edit(replace(scene, relation=INVERSE[scene.relation]), wording)
@@ -76,6 +76,8 @@ def _replace_relation(scene: Scene, wording: Wording, rng: random.Random) -> Edi
 def _swap_objects(scene: Scene, wording: Wording, rng: random.Random) -> Edit | None:
     if len(scene.things) < 2 or scene.things[0].count != scene.things[1].count:
         return None  # "two circles" and "a square" would change the nouns' number too
+    if not (wording.where or (wording.mentions[0].colour and wording.mentions[1].colour)):
+        return None  # "a circle and a square" stays true
     first, second = scene.things[:2]
     return _unless_held_out(scene.with_thing(0, shape=second.shape).with_thing(1, shape=first.shape), wording)
 

@@ -141,6 +141,37 @@ def test_an_edit_changes_caption_graph_and_picture(name):
     assert made > 0.2 * len(SCENES)
 
 
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edited_caption_is_false_also_where_places_are_not_told(name):
+    made = 0
+    for index in range(2000):
+        rng = random.Random(index)
+        scene = World().draw(rng)
+        wording = draw_wording(scene, rng, where=0.0)
+        edit = EDITS[name](scene, wording, rng)
+        if edit is None:
+            continue
+        made += 1
+        said, other = (facts(s, w) for s, w in ((scene, wording), (edit.scene, edit.wording)))
+        assert not fits(other, scene), (caption(scene, wording).text, caption(edit.scene, edit.wording).text)
+        assert fits(said, scene)
+    assert made > 0 or name == "replace_rel"
+
+
+def facts(scene, wording):
+    """What a caption without places says: for each thing its shape, number, and the qualities that are stated."""
+    return [
+        {"shape": thing.shape, "count": thing.count}
+        | {name: getattr(thing, name) for name in ("size", "colour", "texture") if getattr(mention, name)}
+        for thing, mention in zip(scene.things, wording.mentions, strict=True)
+    ]
+
+
+def fits(said, scene):
+    """Whether each thing that is told of is in the scene."""
+    return all(any(all(getattr(t, k) == v for k, v in one.items()) for t in scene.things) for one in said)
+
+
 def test_a_replaced_relation_moves_the_things():
     for index in range(60):
         rng, scene, wording = drawn(index, one_thing=0.0, textures=0.0)
