@@ -4,8 +4,9 @@
 
 Nine captions in ten only name things ("a red ring and a blue star"), as web captions do, and to tell a picture from the
 others of a batch that is enough: the base knows things and their qualities and is at chance on which of two stands left
-or above. The recipes' captions do say it. It runs configs/clip.yaml with scripts/base.yaml laid over it and writes lightning_cr/encoders/weights/scenes-tiny.pt in half precision; further
-arguments are passed on (``--trainer.max_steps=10``).
+or above. The recipes' captions do say it. This runs configs/clip.yaml with scripts/base.yaml laid over it and writes
+lightning_cr/encoders/weights/scenes-tiny.pt in half precision; further arguments are passed on
+(``--trainer.max_steps=10``).
 """
 
 import sys

@@ -93,6 +93,9 @@ class Benchmark(ABC):
         Args:
             image: ``(pictures, D)`` fp32, in the order of :meth:`picture`; NaN where a picture could not be read.
             text: ``(len(captions), D)`` fp32, in the order of :attr:`captions`.
+
+        Raises:
+            DataError: No picture could be read.
         """
 
 

@@ -90,6 +90,9 @@ class Source(ABC):
     skipped: Sequence[str] = ()
     """One line for each bad entry that :meth:`open` left out."""
 
+    no_training: str = ""
+    """What :meth:`open` lacked for a training split, which is then empty; a fit stops with it, nothing else does."""
+
     @abstractmethod
     def open(self, root: Path | None, preprocess: Preprocess, seed: int) -> tuple[Split, Split]:
         """The training split and the held-out split.
@@ -100,7 +103,8 @@ class Source(ABC):
             seed: Of the run.
 
         Raises:
-            DataError: A folder or file is missing or unreadable; says what was looked for and how to get it.
+            DataError: A folder or file is missing or unreadable; says what was looked for and how to get it. Where only
+                training needs it, it is told in :attr:`no_training` instead.
         """
 
 

@@ -163,8 +163,8 @@ class CocoFolder(Source):
     ``train2014``, ``val2014``, in ROOT or ``ROOT/images``. Pictures are found by number in whichever folder has them:
     one tree, 2014 or 2017, serves all annotations.
 
-    Without a validation file the held-out split is empty. It is never cut from the training set, nor taken from another
-    year: val2014 overlaps with train2017.
+    An evaluation needs neither training annotations nor their pictures. Without a validation file the held-out split is
+    empty. It is never cut from the training set, nor taken from another year: val2014 overlaps with train2017.
 
     Args:
         year: Which annotations; ``auto`` takes 2017, 2014 or Karpathy's, whichever is there first.
@@ -205,23 +205,34 @@ class CocoFolder(Source):
         if root is None or not root.is_dir():
             what = "COCO needs a folder and none was given" if root is None else f"the data root {root} is no folder"
             raise DataError(f"{what}; set --data.root=DIR; {_get(root or 'DIR', self.years[0])}")
-        train_path = self._train_path(root)
         folders = ImageFolders(root, _FOLDERS)
-        if not folders.paths:
-            looked = f"looked for {', '.join(_FOLDERS)}, there and in {root / 'images'}"
-            raise DataError(f"no folder of images in {root}: {looked}; {_get(root, self.years[0], 'train')}")
         problems = Problems(self.max_skipped)
-        train_data = read_json(train_path)
-        train = _located(train_data, train_path, "train", root, folders, problems)
+        train_path: Path | None = None
+        train_data: dict[str, Any] = {}
+        train: dict[int, Entry] = {}
+        self.no_training = ""
+        try:
+            train_path = self._train_path(root)
+            if not folders.paths:
+                looked = f"looked for {', '.join(_FOLDERS)}, there and in {root / 'images'}"
+                raise DataError(f"no folder of images in {root}: {looked}; {_get(root, self.years[0], 'train')}")
+            train_data = read_json(train_path)
+            train = _located(train_data, train_path, "train", root, folders, problems)
+            problems.check()
+            if not train:
+                raise DataError(f"{train_path} has no caption for training; {_get(root, self.years[0])}")
+        except DataError as error:  # told by a fit; what training lacks must not stop an evaluation
+            self.no_training, train, problems = str(error), {}, Problems(self.max_skipped)
         val: dict[int, Entry] = {}
-        if val_path := self._val_path(root, train_path, is_karpathy(train_data)):
+        val_path = self._val_path(root, train_path, is_karpathy(train_data))
+        if self.no_training and not (val_path and folders.paths):
+            raise DataError(self.no_training)
+        if val_path:
             val_data = train_data if val_path == train_path else read_json(val_path)
             val = _located(val_data, val_path, "val", root, folders, problems)
         else:
             log.warning("COCO: no validation annotations in %s, the held-out split is empty", root)
         problems.check()
-        if not train:
-            raise DataError(f"{train_path} has no caption for training; {_get(root, self.years[0])}")
         self.skipped = problems.first
         for line in problems.shown:
             log.warning("COCO: skipped: %s", line)
@@ -243,14 +254,14 @@ class CocoFolder(Source):
             return found
         raise DataError(f"no COCO annotations: looked for {', '.join(map(str, looked))}; {_get(root, self.years[0])}")
 
-    def _val_path(self, root: Path, train_path: Path, karpathy: bool) -> Path | None:
+    def _val_path(self, root: Path, train_path: Path | None, karpathy: bool) -> Path | None:
         if self.val_annotations == "none":
             return None
         if self.val_annotations is not None:
             return _explicit(root, self.val_annotations, "val_annotations")
         if karpathy:
             return train_path
-        years = [year for year in self.years if year in train_path.name] or self.years
+        years = [year for year in self.years if train_path and year in train_path.name] or self.years
         looked = [root / "annotations" / f"captions_val{year}.json" for year in years]
         return next((path for path in looked if path.is_file()), None)
 

@@ -92,6 +92,8 @@ class CompositionData(pl.LightningDataModule):
             for benchmark in self.benchmarks.values():
                 benchmark.open(self.root, self.preprocess, self.held_out)
         if stage == "fit":
+            if self.source.no_training:
+                raise DataError(self.source.no_training)
             needed = self.batch_size * distributed.world_size()
             if len(self.train) < needed:
                 raise ConfigError(
@@ -158,14 +160,7 @@ class CompositionData(pl.LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[EncodeChunk]]:
         """One loader a benchmark: its pictures and captions, each once, in chunks."""
-        return [
-            DataLoader(
-                EncodeItems(benchmark, self.tokenizer, self.eval_batch_size),
-                batch_size=None,
-                num_workers=self.num_workers if benchmark.reads_files else 0,
-            )
-            for benchmark in self.benchmarks.values()
-        ]
+        return [self._encode_loader(benchmark) for benchmark in self.benchmarks.values()]
 
     test_dataloader = val_dataloader
 
@@ -175,7 +170,14 @@ class CompositionData(pl.LightningDataModule):
 
         self.predicted = HeldOutRetrieval()
         self.predicted.open(self.root, self.preprocess, self.held_out)
-        return DataLoader(EncodeItems(self.predicted, self.tokenizer, self.eval_batch_size), batch_size=None)
+        return self._encode_loader(self.predicted)
+
+    def _encode_loader(self, benchmark: Benchmark) -> DataLoader[EncodeChunk]:
+        return DataLoader(
+            EncodeItems(benchmark, self.tokenizer, self.eval_batch_size),
+            batch_size=None,
+            num_workers=self.num_workers if benchmark.reads_files else 0,
+        )
 
     def examples(self, count: int) -> tuple[Batch, list[Prepared]]:
         """The first held-out samples with their negatives, as a batch, for a picture of what the model sees."""

@@ -32,6 +32,7 @@ def sibling(name: str, activation: str) -> str:
     """The open_clip model of the same shape with the given activation, empty where there is none."""
     import open_clip
 
+    name = name.replace("/", "-")
     plain = name.removesuffix("-quickgelu")
     other = f"{plain}-quickgelu" if activation == "quick_gelu" else plain
     return other if other != name and other in open_clip.list_models() else ""

@@ -61,13 +61,17 @@ def construct(architecture: dict[str, Any], name: str) -> nn.Module:
         name: For messages.
 
     Raises:
-        ConfigError: The definition of a Hugging Face tower is neither cached nor to be fetched.
+        ConfigError: The definition of a Hugging Face tower is neither cached nor to be fetched, or ``scenes_vit`` is
+            asked for what it has not.
     """
     from open_clip.model import CLIP, CustomTextCLIP
 
     cfg = deepcopy(architecture)
     if cfg["vision_cfg"].get("timm_model_name") == "scenes_vit":
-        import lightning_cr.encoders.scenes_tower  # noqa: F401 (tells timm of it)
+        from lightning_cr.encoders.scenes_tower import SIDE  # the import tells timm of the tower
+
+        if (side := cfg["vision_cfg"].get("image_size")) != SIDE:  # open_clip does not hand it to the tower
+            raise ConfigError(f"image_size of '{name}' is {side}; its tower scenes_vit takes {SIDE} only; write that")
     if "timm_model_name" in cfg["vision_cfg"]:
         cfg["vision_cfg"]["timm_model_pretrained"] = False  # the file or the tag brings weights, or nothing does
     if "hf_model_name" in cfg["text_cfg"]:

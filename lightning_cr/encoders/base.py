@@ -20,10 +20,14 @@ class EncoderConfig:
     """Which towers, from which weights, and which of them train.
 
     Attributes:
-        name: An open_clip model name (``ViT-B-32-quickgelu``), or one of this package's: ``scenes-tiny`` (the embedded
-            world's), ``lite0-minilm`` (EfficientNet-lite0 and MiniLM from their packages).
+        name: An open_clip model name (``ViT-B-32-quickgelu``); a folder or repository in its format (``local-dir:DIR``,
+            ``hf-hub:ORG/REPO``); or one of this package's: ``scenes-tiny`` (the embedded world's), ``lite0-minilm``
+            (EfficientNet-lite0 and MiniLM from their packages), ``photos-tiny`` (CLIP's shape and tokenizer, too small
+            to learn much: for a quick look at a run on photographs).
         pretrained: A tag that open_clip knows (``openai``), a local file (open_clip state dict, or a checkpoint of this
-            package), ``base`` for the shipped weights of ``scenes-tiny``, or empty for random weights.
+            package), or empty for random weights. ``base`` is the shipped weights of ``scenes-tiny``, or the packages'
+            weights of ``lite0-minilm``, whose towers were never trained together. A folder or repository brings its own
+            weights (empty or ``base``); a file is loaded over them.
         freeze_image: Keep the image tower as it is.
         freeze_text: Keep the text tower as it is.
         gradient_checkpointing: Recompute activations in the backward pass: less memory, more time.

@@ -12,7 +12,7 @@ from lightning_cr.encoders.architecture import HERE, construct, is_own, read_arc
 from lightning_cr.encoders.base import Encoder, EncoderConfig, Preprocess, Tokenizer
 from lightning_cr.encoders.checkpoint import load_into
 from lightning_cr.encoders.open_clip import OpenClipEncoder, shortens
-from lightning_cr.encoders.pretrained import MAKE_BASE, find_weights
+from lightning_cr.encoders.pretrained import MAKE_BASE, find_weights, is_file
 from lightning_cr.encoders.tokenizers import OpenClipTokenizer
 from lightning_cr.encoders.words import WordTokenizer
 from lightning_cr.errors import CheckpointError, ConfigError
@@ -66,12 +66,14 @@ def build_encoder(config: EncoderConfig) -> Encoder:
 
 
 def _from_repository(config: EncoderConfig) -> Encoder:
-    """A folder or repository in open_clip's format, which holds definition and weights together."""
+    """A folder or repository in open_clip's format, which holds definition and weights; a file is loaded over them."""
     import open_clip
 
-    if config.pretrained not in ("", "base"):
+    over = config.pretrained not in ("", "base")
+    if over and not is_file(config.pretrained):
         raise ConfigError(
-            f"pretrained is '{config.pretrained}', but '{config.name}' brings its own weights; leave it empty"
+            f"pretrained is '{config.pretrained}', but '{config.name}' brings its own weights; leave it empty, or name"
+            " a file that is loaded over them"
         )
     try:
         model = open_clip.create_model(config.name, require_pretrained=True)
@@ -82,9 +84,12 @@ def _from_repository(config: EncoderConfig) -> Encoder:
         raise CheckpointError(
             f"'{config.name}' cannot be loaded ({first[:160]}); it needs open_clip_config.json and weights"
         ) from error
-    return _wrap(
-        model, config, OpenClipTokenizer.around(tokenizer), model.visual.preprocess_cfg, architecture["embed_dim"]
-    )
+    pixels = dict(model.visual.preprocess_cfg)
+    if over:
+        weights = find_weights(config, activation_of(model))
+        load_into(model, weights, config.name)
+        pixels |= weights.preprocess
+    return _wrap(model, config, OpenClipTokenizer.around(tokenizer), pixels, architecture["embed_dim"])
 
 
 def _wrap(

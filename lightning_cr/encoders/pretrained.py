@@ -11,7 +11,7 @@ from lightning_cr.encoders.base import EncoderConfig
 from lightning_cr.encoders.checkpoint import Weights, read_weights
 from lightning_cr.errors import CheckpointError, ConfigError, suggest
 
-__all__ = ["MAKE_BASE", "find_weights"]
+__all__ = ["MAKE_BASE", "find_weights", "is_file"]
 
 MAKE_BASE = "python scripts/make_base.py"
 LIST_TAGS = """python -c "import open_clip; print(*open_clip.list_pretrained(as_str=True))\""""
@@ -30,26 +30,27 @@ def find_weights(config: EncoderConfig, computes: str) -> Weights:
     """
     if config.pretrained == "base":
         return read_weights(_base(config.name))
-    name = config.name.replace("/", "-")
-    if _is_file(config.pretrained):
+    if is_file(config.pretrained):
         weights = read_weights(config.pretrained)
-        check_activation(name, computes, weights.source, weights.activation, config.activation, weights.name)
+        check_activation(config.name, computes, weights.source, weights.activation, config.activation, weights.name)
         return weights
-    return _tagged(name, config.pretrained, computes, config.activation)
+    return _tagged(config.name.replace("/", "-"), config.pretrained, computes, config.activation)
 
 
 def _base(name: str) -> Path:
     file = HERE / "weights" / f"{name}.pt"
     if name != "scenes-tiny":
         raise ConfigError(
-            f"pretrained is 'base', which only scenes-tiny has; '{name}' has {_tags(name)} or a local file"
+            "pretrained is 'base', which only scenes-tiny and lite0-minilm have (photos-tiny begins at random); for"
+            f" '{name}' set it to '' (random weights), a local file or a tag: it has {_tags(name)}"
         )
     if not file.is_file():
         raise CheckpointError(f"the base of '{name}' is not there ({file}); make it: {MAKE_BASE}, or say pretrained ''")
     return file
 
 
-def _is_file(source: str) -> bool:
+def is_file(source: str) -> bool:
+    """Whether ``pretrained`` means a file, there or not, and no tag."""
     return (
         os.sep in source
         or Path(source).is_file()

@@ -14,7 +14,11 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-__all__ = ["ConvolutionalStem", "PlaceAwareTransformer", "scenes_vit"]
+from lightning_cr.errors import ConfigError
+
+__all__ = ["SIDE", "ConvolutionalStem", "PlaceAwareTransformer", "scenes_vit"]
+
+SIDE = 64  # of a picture, in pixels
 
 
 class ConvolutionalStem(nn.Module):
@@ -27,11 +31,12 @@ class ConvolutionalStem(nn.Module):
         patch_size: Pixels between two tokens, 16.
         in_chans: Channels of the picture.
         embed_dim: Width of a token.
+        of_timms: What timm hands to its own patch layer; :class:`PlaceAwareTransformer` changes none of it.
     """
 
     places: Tensor
 
-    def __init__(self, img_size: int, patch_size: int, in_chans: int, embed_dim: int, **unused: Any) -> None:
+    def __init__(self, img_size: int, patch_size: int, in_chans: int, embed_dim: int, **of_timms: Any) -> None:
         super().__init__()
         ys, xs = torch.meshgrid(torch.linspace(-1, 1, img_size), torch.linspace(-1, 1, img_size), indexing="ij")
         self.register_buffer("places", torch.stack([xs, ys])[None], persistent=False)
@@ -59,11 +64,20 @@ class PlaceAwareTransformer(VisionTransformer):
 
     Args:
         num_classes: Width of the embedding.
-        options: As of timm's class.
     """
 
-    def __init__(self, num_classes: int, **options: Any) -> None:
-        super().__init__(num_classes=num_classes, global_pool="avg", fc_norm=False, class_token=False, **options)
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(
+            img_size=SIDE,
+            patch_size=16,
+            num_classes=num_classes,
+            global_pool="",
+            class_token=False,
+            embed_dim=128,
+            depth=2,
+            num_heads=4,
+            embed_layer=ConvolutionalStem,
+        )
         self.head = nn.Linear(self.patch_embed.num_patches * self.embed_dim, num_classes)
 
     def pool(self, x: Tensor, pool_type: str | None = None) -> Tensor:
@@ -72,8 +86,20 @@ class PlaceAwareTransformer(VisionTransformer):
 
 
 @timm.models.register_model
-def scenes_vit(num_classes: int = 128, **unused: Any) -> PlaceAwareTransformer:
-    """The tower under a name that timm, and so open_clip, builds."""
-    return PlaceAwareTransformer(
-        num_classes, img_size=64, patch_size=16, embed_dim=128, depth=2, num_heads=4, embed_layer=ConvolutionalStem
-    )
+def scenes_vit(num_classes: int = 0, **options: Any) -> PlaceAwareTransformer:
+    """The tower under a name that timm, and so open_clip, builds.
+
+    Args:
+        num_classes: Width of the embedding.
+        options: What timm hands over for every model; all must be off, for the tower has one form.
+
+    Raises:
+        ConfigError: One of them is on, or there is no width.
+    """
+    asked = {name: value for name, value in options.items() if value}
+    if asked or num_classes < 1:
+        raise ConfigError(
+            f"the tower scenes_vit was asked for {asked or 'features before its readout'} and has one form only; set"
+            " timm_pool and timm_proj to '' in vision_cfg, and beside them only timm_model_name and image_size"
+        )
+    return PlaceAwareTransformer(num_classes)

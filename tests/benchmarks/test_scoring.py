@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from lightning_cr.benchmarks import HeldOutRetrieval, ScenesBenchmark
+from lightning_cr.benchmarks import HeldOutRetrieval, ScenesBenchmark, retrieval
 from lightning_cr.benchmarks.base import EncodeItems, Score, preferred
 from lightning_cr.benchmarks.retrieval import recall
 from lightning_cr.benchmarks.scenes import winoground
@@ -39,6 +39,81 @@ def test_recall_equals_a_naive_loop():
                 ahead += sum(float(sim[row, c]) > best for c in range(columns) if match[row, c])
                 hits += ahead < k
             assert recall(sim, match, k).value == pytest.approx(hits / rows)
+
+
+def _owned(pictures, most, seed=0):
+    """Vectors of a few eighths, so that ties are exact and frequent; a picture has 1 to ``most`` captions."""
+    rng = torch.Generator().manual_seed(seed)
+    captions = torch.randint(1, most + 1, (pictures,), generator=rng).tolist()
+    owner = torch.arange(pictures).repeat_interleave(torch.tensor(captions))
+    image, text = (torch.randint(-2, 3, (n, 3), generator=rng) / 8 for n in (pictures, len(owner)))
+    return image, text, owner
+
+
+class _Owned:
+    def __init__(self, owner):
+        self.pictures = int(owner.max()) + 1
+        self.texts = [[f"caption {n}" for n in (owner == i).nonzero()] for i in range(self.pictures)]
+
+    def captions(self, index):
+        return self.texts[index]
+
+
+def _naive(similarity, match, k):
+    """Hits and ties, one entry after the other."""
+    hits = ties = 0
+    for sims, true in zip(similarity.tolist(), match.tolist(), strict=True):
+        best = max(s for s, m in zip(sims, true, strict=True) if m)
+        false = [s for s, m in zip(sims, true, strict=True) if not m]
+        hits += sum(s >= best for s in false) < k
+        ties += best in false
+    return Score(hits / len(similarity), len(similarity), ties)
+
+
+def _retrieval(image, text, owner, ks=(1, 3, 5)):
+    benchmark = HeldOutRetrieval(list(ks))
+    benchmark.open(None, PREPROCESS, _Owned(owner))
+    return benchmark.score(image, text)
+
+
+@pytest.mark.parametrize("most", [1, 4])
+@pytest.mark.parametrize("lost", [(), (0, 7, 22)])
+def test_retrieval_equals_a_naive_loop_with_ties(most, lost):
+    image, text, owner = _owned(23, most)
+    similarity, match = image @ text.T, torch.arange(23)[:, None] == owner
+    kept = torch.tensor([index not in lost for index in range(23)])
+    image[~kept] = torch.nan
+    similarity, match = similarity[kept][:, kept[owner]], match[kept][:, kept[owner]]
+    scores = _retrieval(image, text, owner)
+    for k in (1, 3, 5):
+        assert scores[f"retrieval/i2t_r@{k}"] == _naive(similarity, match, k)
+        assert scores[f"retrieval/t2i_r@{k}"] == _naive(similarity.T, match.T, k)
+        assert recall(similarity, match, k) == _naive(similarity, match, k)
+    assert scores["retrieval/i2t_r@1"].ties > 3, "without ties this test says little"
+
+
+@pytest.mark.parametrize("numbers", [1, 100, 7 * 60, 10**9])
+def test_the_size_of_a_block_changes_nothing(monkeypatch, numbers):
+    image, text, owner = _owned(41, 3)
+    expected = _retrieval(image, text, owner)
+    sizes = []
+
+    def seen(similarity, *pairs):
+        sizes.append(similarity.numel())
+        return places(similarity, *pairs)
+
+    places = retrieval.places
+    monkeypatch.setattr(retrieval, "places", seen)
+    monkeypatch.setattr(retrieval, "BLOCK", numbers)
+    assert _retrieval(image, text, owner) == expected
+    assert max(sizes) <= max(numbers, len(text)), "a block is as small as is asked for, but for one row"
+    assert sum(sizes) == 2 * len(image) * len(text)
+
+
+def test_captions_that_are_no_number_find_nothing():
+    image, text, owner = _owned(5, 2)
+    scores = _retrieval(image, torch.full_like(text, torch.nan), owner, ks=[1])
+    assert [score.value for score in scores.values()] == [0.0, 0.0]
 
 
 def test_winoground_is_strict_and_needs_both():
@@ -151,6 +226,14 @@ def test_a_picture_that_could_not_be_read_is_left_out_of_retrieval():
     scores = benchmark.score(image, text)
     assert scores["retrieval/i2t_r@1"] == Score(1.0, 2, 0)
     assert scores["retrieval/t2i_r@1"] == Score(0.75, 4, 1)
+
+
+def test_no_readable_held_out_picture_is_said():
+    benchmark = HeldOutRetrieval([1])
+    benchmark.open(None, PREPROCESS, _HeldOut())
+    with pytest.raises(DataError, match=r"none of the 3 held-out pictures .*data\.benchmarks") as caught:
+        benchmark.score(torch.full((3, 3), torch.nan), torch.eye(3).repeat_interleave(2, 0))
+    assert "\n" not in str(caught.value)
 
 
 def test_no_held_out_split_is_said():

@@ -48,7 +48,12 @@ def tree(root: Path, year="2017", name="{:012d}.png", train=TRAIN, val=VAL, imag
 
 
 def opened(root: Path, **options) -> tuple[CocoSplit, CocoSplit]:
-    return CocoFolder(**options).open(root, PREPROCESS, seed=0)
+    """Both splits, or the error with which a fit stops."""
+    source = CocoFolder(**options)
+    splits = source.open(root, PREPROCESS, seed=0)
+    if source.no_training:
+        raise DataError(source.no_training)
+    return splits
 
 
 def contents(split: CocoSplit) -> dict[int, list[str]]:
@@ -57,7 +62,7 @@ def contents(split: CocoSplit) -> dict[int, list[str]]:
 
 def refused(root: Path | None, **options) -> str:
     with pytest.raises(DataError) as caught:
-        CocoFolder(**options).open(root, PREPROCESS, seed=0)
+        opened(root, **options)
     message = str(caught.value)
     assert "\n" not in message
     return message

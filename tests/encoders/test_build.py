@@ -5,7 +5,8 @@ import sys
 import pytest
 import torch
 
-from lightning_cr.encoders import EncoderConfig, build_encoder, encoder_names
+from lightning_cr.encoders import EncoderConfig, build_encoder, describe, encoder_names, save_weights
+from lightning_cr.encoders.architecture import CONFIGS
 from lightning_cr.encoders.build import _open_clip_tokenizer
 from lightning_cr.errors import CheckpointError, ConfigError
 
@@ -46,12 +47,21 @@ def test_a_mistyped_tag_gets_the_nearest_and_the_list():
         build_encoder(config("RN50-quickgelu", "opnai"))
 
 
-def test_base_belongs_to_scenes_tiny(monkeypatch, tmp_path):
-    with pytest.raises(ConfigError, match="only scenes-tiny has"):
-        build_encoder(config("photos-tiny", "base"))
+def test_base_belongs_to_two_of_our_own(monkeypatch, tmp_path):
+    for name in ("photos-tiny", "tiny"):
+        with pytest.raises(ConfigError, match=r"only scenes-tiny and lite0-minilm have.*random") as caught:
+            build_encoder(config(name, "base"))
+        assert f"'{name}'" in str(caught.value)
     monkeypatch.setattr("lightning_cr.encoders.pretrained.HERE", tmp_path)
     with pytest.raises(CheckpointError, match=r"make it: python scripts/"):
         build_encoder(config("scenes-tiny", "base"))
+
+
+def test_every_model_of_our_own_is_documented():
+    own = [path.stem for path in CONFIGS.glob("*.json")]
+    assert len(own) == 3
+    for name in own:
+        assert f"``{name}``" in EncoderConfig.__doc__
 
 
 def test_a_captioner_is_refused():
@@ -67,26 +77,58 @@ def test_an_oblong_input_is_refused():
         build_encoder(config("tiny"))
 
 
-def test_a_folder_in_open_clips_format_loads(build, tmp_path, small_models):
+def write_folder(folder, encoder, name):
+    """A folder in open_clip's own format."""
     import json
 
     from open_clip import factory
 
-    encoder = build("tiny-quickgelu")
-    torch.save(encoder.model.state_dict(), tmp_path / "open_clip_pytorch_model.bin")
+    folder.mkdir()
+    torch.save(encoder.model.state_dict(), folder / "open_clip_pytorch_model.bin")
     pixels = {"mean": [0.1, 0.2, 0.3], "std": [1, 1, 1], "interpolation": "bilinear", "resize_mode": "squash"}
-    content = {"model_cfg": factory._MODEL_CONFIGS["tiny-quickgelu"], "preprocess_cfg": pixels}
-    (tmp_path / "open_clip_config.json").write_text(json.dumps(content), encoding="utf-8")
-    loaded = build_encoder(config(f"local-dir:{tmp_path}"))
-    assert loaded.activation == "quick_gelu"
-    assert loaded.preprocess.mean == (0.1, 0.2, 0.3)
-    assert (loaded.preprocess.interpolation, loaded.preprocess.resize_mode) == ("bilinear", "squash")
-    tokens = loaded.tokenizer(["a dog on a boat"])
-    assert torch.equal(loaded.eval().encode_text(tokens), encoder.encode_text(tokens))
-    with pytest.raises(ConfigError, match="brings its own weights"):
-        build_encoder(config(f"local-dir:{tmp_path}", "openai"))
+    content = {"model_cfg": factory._MODEL_CONFIGS[name], "preprocess_cfg": pixels}
+    (folder / "open_clip_config.json").write_text(json.dumps(content), encoding="utf-8")
+    return f"local-dir:{folder}"
+
+
+def test_a_folder_in_open_clips_format_loads(build, tmp_path):
+    encoder = build("tiny-quickgelu")
+    name = write_folder(tmp_path / "folder", encoder, "tiny-quickgelu")
+    for pretrained in ("", "base"):
+        loaded = build_encoder(config(name, pretrained))
+        assert loaded.activation == "quick_gelu"
+        assert loaded.preprocess.mean == (0.1, 0.2, 0.3)
+        assert (loaded.preprocess.interpolation, loaded.preprocess.resize_mode) == ("bilinear", "squash")
+        tokens = loaded.tokenizer(["a dog on a boat"])
+        assert torch.equal(loaded.eval().encode_text(tokens), encoder.encode_text(tokens))
+    with pytest.raises(ConfigError, match=r"brings its own weights; .* a file"):
+        build_encoder(config(name, "openai"))
     with pytest.raises(CheckpointError, match=r"open_clip_config\.json"):
         build_encoder(config(f"local-dir:{tmp_path / 'nowhere'}"))
+
+
+def test_a_file_is_loaded_over_a_folder_in_open_clips_format(build, tmp_path):
+    name = write_folder(tmp_path / "folder", build("tiny-quickgelu"), "tiny-quickgelu")
+    trained = build_encoder(config(name))
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.add_(1.0)
+    save_weights(trained, tmp_path / "trained.pt")
+    loaded = build_encoder(config(name, str(tmp_path / "trained.pt")))
+    for key, value in trained.model.state_dict().items():
+        assert torch.equal(value, loaded.model.state_dict()[key]), key
+    assert describe(loaded) == describe(trained), "else a checkpoint of the run is refused as another model's"
+
+    save_weights(build("tiny"), tmp_path / "gelu.pt")
+    with pytest.raises(CheckpointError, match=f"trained with gelu, but '{name}' computes quick_gelu"):
+        build_encoder(config(name, str(tmp_path / "gelu.pt")))
+    content = torch.load(tmp_path / "trained.pt", weights_only=True)
+    content["state_dict"].pop("ln_final.bias")
+    torch.save(content, tmp_path / "torn.pt")
+    with pytest.raises(CheckpointError, match=f"does not fit the model '{name}': it lacks 1 "):
+        build_encoder(config(name, str(tmp_path / "torn.pt")))
+    with pytest.raises(CheckpointError, match=r"no weights file 'gone\.ckpt'"):
+        build_encoder(config(name, "gone.ckpt"))
 
 
 @pytest.fixture
