@@ -1,13 +1,14 @@
 """The command line: a stock LightningCLI with a fixed task and data module.
 
 ``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own; several ``--config`` are laid over each other.
-What is added here: one-line errors with a suggestion, a folder of its own for each run, and a stop where resuming would
-ignore a changed value.
+What is added here: losses and text rules laid over entry by entry, one-line errors with a suggestion, a folder of its
+own for each run, and a stop where resuming would ignore a changed value.
 """
 
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,12 +18,13 @@ from typing import Any, NoReturn
 
 import lightning as pl
 import yaml
+from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from lightning_cr.callbacks import (
+    BestCheckpoint,
     GracefulStop,
     Interrupted,
     LastCheckpoint,
@@ -35,7 +37,7 @@ from lightning_cr.callbacks import (
     check_run_folder,
 )
 from lightning_cr.data.datamodule import CompositionData
-from lightning_cr.errors import CheckpointError, ConfigError, LightningCRError
+from lightning_cr.errors import CheckpointError, ConfigError, LightningCRError, suggest
 from lightning_cr.messages import explain
 from lightning_cr.resume import check_resume, saved_config
 from lightning_cr.task import CompositionTask
@@ -52,6 +54,8 @@ DEFAULTS: dict[str, Any] = {
     "trainer.log_every_n_steps": 10,
     "trainer.enable_model_summary": False,
 }
+LAID_OVER = ("model.losses", "data.negatives.rules")
+"""Where a later --config changes, adds and takes out single entries; everywhere else its value is the whole value."""
 
 
 class Parser(LightningArgumentParser):
@@ -59,12 +63,51 @@ class Parser(LightningArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False} | kwargs)
+        self.taken_out: list[tuple[str, str]] = []
+        """Entries that the file read last sets to null, by the key that they stand under."""
+
+    def parse_string(self, content: str, *args: Any, **kwargs: Any) -> Namespace:
+        """Parses the text of a configuration; notes what it sets to null, for that is no class."""
+        try:
+            tree = yaml.safe_load(content)
+        except yaml.YAMLError:
+            tree = None  # the parser says it better
+        self.taken_out = []
+        for key in LAID_OVER:
+            entries = tree
+            for part in key.split("."):
+                entries = entries.get(part) if isinstance(entries, dict) else None
+            for name in [name for name, value in entries.items() if value is None] if isinstance(entries, dict) else []:
+                self.taken_out.append((key, name))
+                del entries[name]
+        text = yaml.safe_dump(tree, sort_keys=False) if self.taken_out else content
+        parsed: Namespace = super().parse_string(text, *args, **kwargs)
+        return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises what was wrong as a :class:`ConfigError`."""
         if not self.exit_on_error:  # a parser inside the parser, whose error the outer one reports
             super().error(message, ex)
-        raise ConfigError(explain(message, self)) from ex
+        raise ConfigError(explain(message, self, ex)) from ex
+
+
+class LaidOver(ActionConfigFile):
+    """A ``--config`` whose losses and rules are laid over those of the files before it, entry by entry."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        """Reads a file; the first one replaces what a run without any does."""
+        before = {key: cfg.get(key) or {} for key in LAID_OVER} if cfg.get(self.dest) else {}
+        super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+        for key, entries in before.items():
+            if entries and isinstance(cfg[key], dict):  # anything else the parser refuses
+                cfg[key] = {**entries, **cfg[key]}
+        for key, name in parser.taken_out:
+            if name not in before.get(key, {}):
+                raise ConfigError(
+                    f"{values} sets {key}.{name} to null, which takes an entry of an earlier --config out, and there is"
+                    f" none of that name.{suggest(name, before.get(key, {}))}"
+                )
+            del cfg[key][name]
 
 
 class CompositionCLI(LightningCLI):
@@ -73,6 +116,9 @@ class CompositionCLI(LightningCLI):
     Args:
         run: Whether the command line begins with a subcommand that is carried out.
     """
+
+    began_with: str | None = None
+    """The weights that the run to go on with began with; its checkpoint takes their place."""
 
     def __init__(self, run: bool = True) -> None:
         for noise in _NOISE:
@@ -85,8 +131,14 @@ class CompositionCLI(LightningCLI):
             save_config_callback=None,  # ours is among the run's callbacks: it also puts the config into checkpoints
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,  # checkpoints carry the whole configuration, see SaveConfig
+            load_from_checkpoint_support=False,  # checkpoints carry model and data, see SaveConfig
         )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """A parser with our ``--config``."""
+        parser: LightningArgumentParser = self.parser_class(**kwargs)
+        parser.add_argument("-c", "--config", action=LaidOver, help="A YAML file; later ones are laid over earlier.")
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the name of the run and the steps between checkpoints; sets what a run without a configuration does."""
@@ -105,13 +157,20 @@ class CompositionCLI(LightningCLI):
         if not Path(path).is_file():
             raise CheckpointError(f"--ckpt_path '{path}' is no file; a run's checkpoints lie in RUN/checkpoints")
         saved = saved_config(path)
+        encoder = saved["model"]["encoder"]
+        self.began_with = encoder["pretrained"]
+        if not encoder["name"].startswith(("hf-hub:", "local-dir:")):  # whose definition and weights come together
+            # The weights are the checkpoint's, their pixel settings too: the file where the run began may be gone.
+            encoder["pretrained"] = str(path)
         if self.subcommand == "fit":
             asked = self._dumped()
             asked["accumulate_grad_batches"] = asked["trainer"]["accumulate_grad_batches"]
             check_resume(path, saved, asked)
+            self._get(self.config, "model")["encoder"]["pretrained"] = encoder["pretrained"]
         else:
-            # The model is the checkpoint's, its weights and pixel settings too, so none are fetched.
-            saved["model"]["encoder"]["pretrained"] = str(path)
+            # Under what was asked for, then over it: any data can be measured, but the model is the checkpoint's.
+            kept = {key: saved[key] for key in ("seed_everything", "data")}
+            self.config = self.parser.parse_args(namespace=self.parser.parse_object({self.subcommand: kept}))
             self.config = self.parser.parse_object({self.subcommand: {"model": saved["model"]}}, self.config)
 
     def _dumped(self) -> dict[str, Any]:
@@ -122,24 +181,46 @@ class CompositionCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Gives the run its own folder, its loggers and the callbacks that every run has."""
-        config = self._get(self.config_init, "trainer")
-        if self._get(self.config, "save_every") < 1:
-            raise ConfigError(f"--save_every is {self._get(self.config, 'save_every')}; it must be 1 step or more")
-        if config["fast_dev_run"]:
-            return super().instantiate_trainer(**kwargs)
-        check_run_folder(config["default_root_dir"])
-        name = self._get(self.config, "name") or _run_name(self._get(self.config, "config"))
-        if config["logger"] in (None, True):
-            kwargs["logger"] = _loggers(config["default_root_dir"], name)
-        headlines = any(benchmark.headline for benchmark in self.datamodule.benchmarks.values())
-        measured = headlines and config["limit_val_batches"] in (None, 1.0)
-        own: list[pl.Callback] = [SaveConfig(self._dumped() | {"name": name}), Throughput(), RunReport()]
-        own += [SaveEmbeddings()] + ([] if config["enable_progress_bar"] is False else [Progress()])
-        if config["enable_checkpointing"] is not False:
-            own += [*checkpoints(self._get(self.config, "save_every"), best=measured), GracefulStop()]
-            kwargs["plugins"] = [*_listed(config["plugins"]), RescueCheckpointIO()]
+        config, save_every = self._get(self.config_init, "trainer"), self._get(self.config, "save_every")
+        _check_numbers(save_every, config)
+        own: list[pl.Callback] = [Throughput(), RunReport()]
+        own += [] if config["enable_progress_bar"] is False else [Progress()]
+        if not config["fast_dev_run"]:
+            check_run_folder(config["default_root_dir"])
+            asked = self._dumped()
+            asked["name"] = self._get(self.config, "name") or _run_name(self._get(self.config, "config"))
+            if self.subcommand == "fit" and self.began_with is not None:
+                asked["model"]["encoder"]["pretrained"] = self.began_with
+            if config["logger"] in (None, True):
+                kwargs["logger"] = _loggers(config["default_root_dir"], asked["name"])
+            own = [SaveConfig(asked), *own, SaveEmbeddings()]
+            if config["enable_checkpointing"] is not False:
+                headlines = any(benchmark.headline for benchmark in self.datamodule.benchmarks.values())
+                measured = headlines and config["limit_val_batches"] in (None, 1.0)
+                own += [LastCheckpoint(save_every)] + (
+                    [BestCheckpoint(asked["data"]["benchmarks"])] if measured else []
+                )
+                own += [GracefulStop()]
+                kwargs["plugins"] = [*_listed(config["plugins"]), RescueCheckpointIO()]
         kwargs["callbacks"] = [*_listed(config["callbacks"]), *own]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+            given = ", ".join(f"{name} {config[name]}" for name in ("accelerator", "devices", "strategy"))
+            raise ConfigError(f"the trainer cannot be built: {error} (--trainer has {given})") from error
+
+
+def _check_numbers(save_every: int, trainer: Namespace) -> None:
+    """Refuses numbers with which Lightning or a loader would break in the middle."""
+    steps = {"save_every": save_every, "trainer.accumulate_grad_batches": trainer["accumulate_grad_batches"]}
+    for name, value in steps.items():
+        if value < 1:
+            raise ConfigError(f"--{name} is {value}; it must be 1 or more")
+    if trainer["overfit_batches"]:
+        raise ConfigError(
+            f"--trainer.overfit_batches is {trainer['overfit_batches']}, but it would put another order of samples in"
+            " place of ours; use --data.source.size N (embedded world) or --trainer.limit_train_batches N"
+        )
 
 
 def _listed(value: Any) -> list[Any]:
@@ -155,14 +236,6 @@ def _loggers(root: str, name: str) -> list[Logger]:
     """CSV and TensorBoard in one folder, ``ROOT/NAME/version_K``, that no earlier run has used."""
     table = CSVLogger(root, name=name)
     return [table, TensorBoardLogger(root, name=name, version=table.version)]
-
-
-def checkpoints(save_every: int, best: bool) -> list[pl.Callback]:
-    """``last.ckpt`` every so many steps, and ``best.ckpt`` by the mean of the benchmarks' headline scores."""
-    last = LastCheckpoint(save_every)
-    if not best:
-        return [last]
-    return [last, ModelCheckpoint(filename="best", monitor="headline", mode="max", enable_version_counter=False)]
 
 
 def build(configs: Sequence[str | Path] = (), overrides: Sequence[str] = ()) -> CompositionCLI:
@@ -197,17 +270,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _arguments(sys.argv[1:] if arguments is None else arguments):
         try:
             CompositionCLI()
-        except LightningCRError as error:
-            print(f"error: {_one_line(error)}", file=sys.stderr)
-            return 1
-        except MisconfigurationException as error:  # Lightning's word for a user's mistake
-            print(f"error: {_one_line(error)}", file=sys.stderr)
-            return 1
+        except (LightningCRError, MisconfigurationException) as error:  # Lightning's word for a user's mistake
+            return _told(error)
+        except ValueError as error:
+            if "`val_check_interval`" not in str(error):  # only the loader's length tells Lightning that it is too long
+                raise
+            return _told(error)
         except Interrupted as stop:
             print(stop, file=sys.stderr)
             return stop.status
-        except SystemExit as stop:  # --help's
-            return stop.code if isinstance(stop.code, int) else 0
+        except (KeyboardInterrupt, SystemExit) as stop:
+            # Lightning ends validate, test and predict with a SystemExit(1) of its own.
+            if isinstance(stop, KeyboardInterrupt) or isinstance(stop.__context__, KeyboardInterrupt):
+                print("stopped by Ctrl-C", file=sys.stderr)
+                return 128 + signal.SIGINT
+            return stop.code if isinstance(stop.code, int) else 0  # --help's
     return 0
 
 
@@ -215,6 +292,7 @@ _NOISE = (
     ".*does not have many workers.*",  # num_workers is the user's choice, and 0 is right for the embedded world
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*The number of training batches .* is smaller than the logging interval.*",
+    ".*module.s. in eval mode at the start of training.*",  # a frozen tower
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # inside Lightning 2.6
     ".*The dirpath has changed from.*",  # a resumed run has a folder of its own
     ".*Be aware that when using `ckpt_path`.*",
@@ -223,12 +301,13 @@ _NOISE = (
 )
 
 
-def _one_line(error: Exception) -> str:
-    """The message; of an error in a loader's worker, which arrives with its traceback, the last line."""
+def _told(error: Exception) -> int:
+    """Says it in one line; of an error in a loader's worker, which arrives with its traceback, the last line."""
     text = str(error).strip()
     if "Original Traceback" in text:
         text = text.splitlines()[-1].partition(": ")[2]
-    return " ".join(text.split())
+    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    return 1
 
 
 @contextmanager

@@ -6,10 +6,12 @@ import argparse
 import inspect
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
+from jsonargparse import ArgumentParser
 
 from lightning_cr import benchmarks, data, losses
 from lightning_cr.errors import suggest
@@ -36,18 +38,27 @@ def plug_classes(key: str = "") -> dict[str, type]:
     }
 
 
-def explain(message: str, parser: argparse.ArgumentParser) -> str:
+def explain(message: str, parser: argparse.ArgumentParser, error: BaseException | None = None) -> str:
     """One line from a message of the parser, with a suggestion where a name was mistyped.
 
     Args:
         message: What the parser says; each level of nesting is told in front of the next.
         parser: Whose options are suggested.
+        error: Where the message comes from; tells the entry of several (losses, rules) that it is about.
     """
     line = " ".join(message.split())
     keys = list(dict.fromkeys(re.findall(r"Parser key \"([\w.]+)\"", line)))
+    entry, entries = entry_of(error)
+    keys = [*keys[:1], entry, *keys[1:]] if entry else keys
     if "Problems parsing config" in line:
         broken = " and ".join(malformed(sys.argv)) or "a --config file"
         return f"{broken} is no valid YAML: {line.partition('config: ')[2]}"
+    owner = plug_classes().get(last((re.findall(r"class_path '([\w.]+)'", line) or [""])[-1]))
+    unknown = re.search(r"(?:Option|Key|key|option) '?\"?([\w.]+)'?\"? is not (?:accepted|expected)", line)
+    if owner and (match := unknown or re.search(r"unrecognized arguments: --([\w.]+)", line)):
+        allowed = parameters(owner)
+        near, listed = suggest(match[1], allowed), ", ".join(allowed) or "nothing"
+        return f"{at([k for k in keys if k != match[1]])}{owner.__name__} has no '{match[1]}'.{near} Allowed: {listed}"
     if match := re.search(r"unrecognized arguments: (\S+)", line):
         name = match[1].partition("=")[0]
         return f"unknown option {name}.{suggest(name, options(parser))} See --help"
@@ -55,25 +66,44 @@ def explain(message: str, parser: argparse.ArgumentParser) -> str:
         classes = plug_classes(".".join(keys))
         wanted = match[1].rpartition(".")[2]
         return f"{at(keys)}no class '{match[1]}'.{suggest(wanted, classes)} Allowed: {', '.join(sorted(classes))}"
-    if match := re.search(r"but ([\w.]+) is abstract", line):
-        known_classes = ", ".join(sorted(plug_classes(".".join(keys))))
-        where = keys[0] if keys else "the configuration"
+    if entry and re.search(r"is abstract|Not a valid subclass of \w+\. Got value: \{", line):
         return (
-            f"a flag names an entry that {where} does not have; check its name, or give its class first:"
-            f" --{where}.NAME=CLASS with one of {known_classes}"
+            f"{at(keys)}no such entry.{suggest(entry, entries)} To add one, name its class:"
+            f" --{keys[0]}.{entry}=CLASS with one of {', '.join(sorted(plug_classes(keys[0])))}"
         )
-    if match := re.search(r"(?:Option|Key|key|option) '?\"?([\w.]+)'?\"? is not (?:accepted|expected)", line):
-        near = suggest(last(match[1]), names(parser))
-        return f"{at([k for k in keys if k != match[1]])}unknown name '{match[1]}'.{near} See --help"
-    if match := re.search(r"Group '([\w.]+)' does not accept nested key '([\w.]+)'", line):
-        return f"{match[1]}: unknown name '{match[2]}'.{suggest(last(match[2]), names(parser))} See --help"
+    if match := re.search(r"Not a valid subclass of \w+\. Got value: (\S+)", line):
+        listed = ", ".join(sorted(plug_classes(".".join(keys))))
+        return (
+            f"{at(keys)}expected a class, got '{match[1]}'. Allowed: {listed}; in a --config, null takes an entry out"
+        )
+    if unknown:
+        near = suggest(last(unknown[1]), names(parser) - {unknown[1]})
+        return f"{at([k for k in keys if k != unknown[1]])}unknown name '{unknown[1]}'.{near} See --help"
+    if match := re.search(r"(Group|Subcommand) '([\w.]+)' does not accept (?:nested key|option) '([\w.]+)'", line):
+        name = match[3] if match[1] == "Subcommand" else f"{match[2]}.{match[3]}"
+        return f"unknown name '{name}'.{suggest(name, (o.lstrip('-') for o in options(parser)))} See --help"
     if match := re.search(r"invalid choice: '?([\w.]+)'? \(choose from (.*)\)", line):
         allowed = match[2].replace("'", "").split(", ")
         return f"no command '{match[1]}'.{suggest(match[1], allowed)} Allowed: {', '.join(allowed)}"
     if match := re.search(r"(?:Got value|Given value): (.*?)$", line):
+        if literals := re.findall(r"Literal\[(.*?)\]", line):
+            allowed = list(dict.fromkeys(", ".join(literals).replace("'", "").split(", ")))
+            near = suggest(match[1], allowed)
+            return f"{at(keys)}expected one of {', '.join(allowed)}, got '{match[1]}'.{near}"
         types = dict.fromkeys(re.findall(r"Expected an? (?:<class ')?(\w+)", line))
         return f"{at(keys)}expected {' or '.join(types) or 'another type'}, got '{match[1]}'"
     return re.sub(r"^Parser key \"([\w.]+)\":", r"--\1:", line)
+
+
+def entry_of(error: BaseException | None) -> tuple[str, list[str]]:
+    """The entry that a parser was at, and the entries that there were before; the parser's message names neither."""
+    while error is not None:
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            entry, before = (frame.f_locals.get(name) for name in ("k", "prev_val"))
+            if frame.f_code.co_name == "adapt_typehints" and isinstance(entry, str):
+                return entry, list(before) if isinstance(before, dict) else []
+        error = error.__cause__
+    return "", []
 
 
 def malformed(arguments: list[str]) -> Iterator[str]:
@@ -113,5 +143,11 @@ def names(parser: argparse.ArgumentParser) -> set[str]:
     """The last parts of all options, and the parameters of every class that can be named."""
     known = {last(option).lstrip("-") for option in options(parser)}
     for thing in plug_classes().values():
-        known |= set(inspect.signature(thing).parameters)
+        known |= set(parameters(thing))
     return known
+
+
+def parameters(thing: type) -> list[str]:
+    """What a class can be given, its base classes' parameters included."""
+    found: list[str] = ArgumentParser().add_class_arguments(thing, fail_untyped=False)
+    return found

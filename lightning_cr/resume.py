@@ -19,6 +19,7 @@ _MAY_DIFFER = (
     "data.eval_batch_size",
     "data.benchmarks",
     "data.source.init_args.max_skipped",
+    "model.encoder.pretrained",  # the checkpoint's weights take their place
     "model.encoder.gradient_checkpointing",
     "model.encoder.micro_batch_size",
     "model.encoder.length_groups",
@@ -27,7 +28,7 @@ _MAY_DIFFER = (
 
 
 def saved_config(path: str | Path) -> dict[str, Any]:
-    """The configuration that a checkpoint was trained with.
+    """What a checkpoint says of its run: ``model``, ``data``, ``seed_everything`` and ``accumulate_grad_batches``.
 
     Raises:
         CheckpointError: The file cannot be read, or was not written by this package.

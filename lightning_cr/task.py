@@ -37,6 +37,9 @@ class OptimizerConfig:
         beta2: Decay of the mean of squared gradients.
         eps: Added to the root of the second mean.
         warmup_steps: Steps from 0 to the peak.
+
+    Raises:
+        ConfigError: A value out of range.
     """
 
     lr: float = 1e-3
@@ -45,6 +48,12 @@ class OptimizerConfig:
     beta2: float = 0.98
     eps: float = 1e-6
     warmup_steps: int = 50
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            limit, said = (1, "0 or more and below 1") if name.startswith("beta") else (math.inf, "0 or more")
+            if not 0 <= value < limit:
+                raise ConfigError(f"model.optimizer.{name} is {value}; it must be {said}")
 
 
 class CompositionTask(pl.LightningModule):
@@ -163,7 +172,8 @@ class CompositionTask(pl.LightningModule):
         return total
 
     def _log(self, name: str, value: Tensor) -> None:
-        self.log(name, value.detach(), batch_size=1)
+        # Of all ranks, as the loss, so that the curves of the terms add up to it.
+        self.log(name, value.detach(), batch_size=1, sync_dist=distributed.world_size() > 1)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Lets the losses reset what they keep for an epoch, at its first batch; a resume in mid-epoch does not."""
@@ -190,8 +200,7 @@ class CompositionTask(pl.LightningModule):
         ]
         betas = (config.beta1, config.beta2)
         optimizer = AdamW([g for g in groups if g["params"]], lr=config.lr, betas=betas, eps=config.eps)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, _warmup_cosine(config.warmup_steps, steps))
+        schedule = LambdaLR(optimizer, _warmup_cosine(config.warmup_steps, self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # ---- validation ----------------------------------------------------------------------------------------------
@@ -280,12 +289,12 @@ class CompositionTask(pl.LightningModule):
             )
 
 
-def _warmup_cosine(warmup: int, steps: int) -> Callable[[int], float]:
-    """Factor on the learning rate at a step: linear from 0, then half a cosine to 0.
+def _warmup_cosine(warmup: int, steps: float) -> Callable[[int], float]:
+    """Factor on the learning rate at a step: linear from 0, then half a cosine to 0; 1 for ever where steps is inf.
 
     A function and not an object, because LambdaLR would restore an object's number of steps over a longer run's.
     """
-    warmup = min(warmup, steps)
+    warmup = int(min(warmup, steps))
 
     def factor(step: int) -> float:
         if step < warmup:

@@ -42,7 +42,19 @@ def refused(cli, capsys, *arguments, command="fit"):
     [
         (("--model.losses.margin.wieght", 1), ["wieght", "Did you mean 'weight'"]),
         (("--model.losses.margin.weight", "much"), ["model.losses", "weight", "float", "'much'"]),
-        (("--model.losses.mragin.weight", 1), ["model.losses", "--model.losses.NAME=CLASS", "DynamicMarginLoss"]),
+        (("--model.losses.margin.weight", "much"), ["model.losses.margin.weight"]),
+        (
+            ("--model.losses.mragin.weight", 1),
+            ["model.losses.mragin", "Did you mean 'margin'", "--model.losses.mragin=CLASS", "DynamicMarginLoss"],
+        ),
+        (("--model.losses.margin", "null"), ["model.losses.margin", "null", "--config"]),
+        (
+            ("--model.losses.margin.threshold", "men"),
+            ["model.losses.margin.threshold", "fixed, mean, max", "'men'", "Did you mean 'mean'"],
+        ),
+        (("--trainer.precision", "bf17"), ["trainer.precision", "16-mixed", "bf16-mixed", "Did you mean 'bf16'"]),
+        (("--data.source.year", 2018), ["data.source", "'year'", "Scenes", "held_out"]),
+        (("--data.negatives.rules.swap_obj.cuonts", 1), ["data.negatives.rules.swap_obj", "cuonts"]),
         (("--model.losses.extra", "ContrastivLoss"), ["ContrastivLoss", "Did you mean 'ContrastiveLoss'"]),
         (("--modle.encoder.name", "x"), ["--modle.encoder.name", "Did you mean '--model.encoder.name'"]),
         (("--model.encoder.nam", "x"), ["Did you mean '--model.encoder.name'"]),
@@ -62,6 +74,16 @@ def refused(cli, capsys, *arguments, command="fit"):
         ),
         (("--data.negatives.rules", "{}"), ["needs negative_text", "data.negatives.rules"]),
         (("--ckpt_path", "gone.ckpt"), ["gone.ckpt"]),
+        (("--model.optimizer.lr", -1), ["model.optimizer.lr is -1.0", "0 or more"]),
+        (("--model.optimizer.lr", ".nan"), ["model.optimizer.lr is nan"]),
+        (("--model.optimizer.beta2", 2), ["model.optimizer.beta2 is 2.0", "below 1"]),
+        (("--model.optimizer.warmup_steps", -5), ["model.optimizer.warmup_steps is -5"]),
+        (("--trainer.strategy", "ddpp"), ["'ddpp'", "ddp_spawn"]),
+        (("--trainer.accelerator", "gpuu"), ["'gpuu'", "cuda"]),
+        (("--trainer.devices", "zero"), ["devices", "zero"]),
+        (("--trainer.val_check_interval", 5000), ["val_check_interval", "5000", "(4)"]),
+        (("--trainer.overfit_batches", 1), ["overfit_batches", "--data.source.size", "--trainer.limit_train_batches"]),
+        (("--trainer.accumulate_grad_batches", 0), ["trainer.accumulate_grad_batches is 0", "1 or more"]),
         (("--model.encoder.freeze_image", "true", "--model.encoder.freeze_text", "true"), ["nothing is left to train"]),
     ],
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
@@ -111,6 +133,10 @@ def test_a_folder_that_is_whole_trains(cli, tree, tmp_path):
     results = json.loads((tmp_path / "runs/ahnpl/version_0/results.json").read_text())
     assert set(results["after"]) == {f"retrieval/{way}_r@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)}
     assert results["after"]["retrieval/t2i_r@1"]["n"] == 24
+    checkpoint = tmp_path / "runs/ahnpl/version_0/checkpoints/last.ckpt"
+    assert cli("test", "--trainer.accelerator", "cpu", "--ckpt_path", checkpoint) == 0
+    found = json.loads((tmp_path / "runs/run/version_0/test_results.json").read_text())
+    assert found["scores"] == results["after"]
 
 
 def test_missing_folders_and_files_say_what_was_looked_for(cli, capsys, tree):

@@ -62,14 +62,66 @@ def test_fit_leaves_results_pictures_logs_and_checkpoints(cli, config, capsys, t
     assert saved["data"]["batch_size"] == 8
 
 
+@pytest.fixture
+def trained(cli, tmp_path):
+    """Folder of a run on data that no default has, with other pictures held out than seed 0 has."""
+    benchmarks = "{mine: {class_path: HeldOutRetrieval}, scenes: {class_path: ScenesBenchmark, init_args: {n: 6}}}"
+    more = ("--data.benchmarks", benchmarks, "--data.source.held_out", 7, "--seed_everything", 3)
+    assert cli("fit", "--config", ROOT / "configs/negclip.yaml", "--config", TINY, *more) == 0
+    return tmp_path / "runs/negclip/version_0"
+
+
 @pytest.mark.parametrize("command", ["validate", "test"])
-def test_a_checkpoint_is_measured_without_its_configuration(cli, command, capsys, tmp_path):
-    assert cli("fit", "--config", ROOT / "configs/negclip.yaml", "--config", TINY) == 0
-    run = tmp_path / "runs/negclip/version_0"
-    after = json.loads((run / "results.json").read_text())["after"]
-    assert cli(command, "--config", TINY, "--ckpt_path", run / "checkpoints/last.ckpt") == 0
-    found = json.loads((tmp_path / f"runs/tiny/version_0/{command}_results.json").read_text())
+def test_a_checkpoint_is_measured_on_its_own_data_without_its_configuration(cli, command, trained, tmp_path):
+    after = json.loads((trained / "results.json").read_text())["after"]
+    assert after["retrieval/i2t_r@1"]["n"] == 7
+    assert cli(command, "--ckpt_path", trained / "checkpoints/last.ckpt") == 0
+    found = json.loads((tmp_path / f"runs/run/version_0/{command}_results.json").read_text())
     assert found["scores"] == after
+
+
+def test_what_is_asked_for_is_laid_over_the_data_of_a_checkpoint(cli, trained, tmp_path):
+    checkpoint = trained / "checkpoints/last.ckpt"
+    assert cli("test", "--config", TINY, "--data.batch_size", 4, "--ckpt_path", checkpoint) == 0
+    run = tmp_path / "runs/tiny/version_0"
+    found = json.loads((run / "test_results.json").read_text())["scores"]
+    assert found["replace_obj"]["n"] == 8
+    assert found["retrieval/i2t_r@1"]["n"] == 8
+    data = yaml.safe_load((run / "test_config.yaml").read_text())["data"]
+    assert data["batch_size"] == 4
+    assert data["source"]["init_args"]["held_out"] == 8
+    assert list(data["negatives"]["rules"]) == ["swap_obj", "swap_att"]
+
+
+def test_predict_takes_the_held_out_pictures_of_a_checkpoint(cli, trained, tmp_path):
+    import numpy as np
+
+    assert cli("predict", "--ckpt_path", trained / "checkpoints/last.ckpt") == 0
+    found = np.load(tmp_path / "runs/run/version_0/embeddings.npz")
+    weights = ("--model.encoder.pretrained", trained / "checkpoints/last.ckpt")
+    assert cli("predict", "--config", trained / "config.yaml", *weights, "--name", "same") == 0
+    same = np.load(tmp_path / "runs/same/version_0/embeddings.npz")
+    assert found["image"].shape == (7, 128)
+    assert np.array_equal(found["image"], same["image"])
+    assert found["caption"].tolist() == same["caption"].tolist()
+
+
+def test_a_run_by_time_keeps_its_learning_rate_after_the_warm_up(cli, tmp_path):
+    method = ("--config", ROOT / "configs/negclip.yaml", "--config", TINY)
+    endless = ("--trainer.max_epochs", -1, "--trainer.max_time", "00:00:00:03", "--model.optimizer.warmup_steps", 2)
+    assert cli("fit", *method, *endless) == 0
+    run = tmp_path / "runs/negclip/version_0"
+    saved = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    assert saved["global_step"] > 2
+    assert saved["lr_schedulers"][0]["_last_lr"] == [2e-3, 2e-3]
+    assert json.loads((run / "results.json").read_text())["after"]
+
+
+def test_one_batch_is_tried_without_leaving_anything(cli, capsys, tmp_path):
+    method = ("--config", ROOT / "configs/ahnpl.yaml", "--config", TINY)
+    assert cli("fit", *method, "--trainer.fast_dev_run", "true") == 0
+    assert "fast_dev_run: one batch was tried" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_base_model_knows_things_but_not_which_of_two_stands_where(cli, tmp_path):

@@ -7,6 +7,8 @@ import sys
 import time
 
 import pytest
+import torch
+import yaml
 
 from tests.conftest import ROOT, losses
 
@@ -97,8 +99,6 @@ def test_a_run_that_max_steps_cut_goes_on_with_more_steps(cli, tmp_path):
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "foreign"])
 def test_what_is_no_checkpoint_is_said_in_one_line(cli, tmp_path, capsys, kind):
-    import torch
-
     path = tmp_path / "some.ckpt"
     if kind == "empty":
         path.write_bytes(b"")
@@ -121,3 +121,74 @@ def test_a_checkpoint_of_another_model_is_refused(cli, tmp_path, capsys):
         said = capsys.readouterr().err
         assert "scenes-tiny" in said
         assert said.count("\n") == 1
+
+
+def test_the_weights_that_a_run_began_with_may_be_gone(cli, tmp_path):
+    assert cli("fit", *ARGUMENTS, "--trainer.max_steps", 1) == 0
+    start = (tmp_path / "runs/ahnpl/version_0/checkpoints/last.ckpt").rename(tmp_path / "start.ckpt")
+    began = (*ARGUMENTS, "--model.encoder.pretrained", start, "--model.encoder.freeze_image", "true")
+    epochs = ("--trainer.max_epochs", 2, "--model.optimizer.lr", 0)
+    assert cli("fit", *began, *epochs, "--name", "whole") == 0
+    assert cli("fit", *began, *epochs, "--name", "cut", "--trainer.max_steps", 8) == 0
+    start.unlink()
+    cut = tmp_path / "runs/cut/version_0"
+    on = (*epochs, "--trainer.max_steps", -1, "--ckpt_path", cut / "checkpoints/last.ckpt")
+    assert cli("fit", "--config", cut / "config.yaml", *on, "--name", "on") == 0
+    whole, resumed = losses(tmp_path / "runs/whole/version_0"), losses(tmp_path / "runs/on/version_0")
+    assert resumed == {step: loss for step, loss in whole.items() if step >= 8}
+    config = yaml.safe_load((tmp_path / "runs/on/version_0/config.yaml").read_text())
+    assert config["model"]["encoder"]["pretrained"] == str(start)
+    saved = torch.load(tmp_path / "runs/on/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert saved["config"]["model"]["encoder"]["pretrained"] == str(start)
+
+    assert cli("fit", "--config", cut / "config.yaml", *on, "--model.encoder.pretrained", "other.pt") == 0
+
+
+@pytest.fixture
+def best(cli, tmp_path):
+    """Goes on with a run whose best score was this; gives the old best.ckpt and the new one."""
+    assert cli("fit", *ARGUMENTS) == 0
+    old = tmp_path / "runs/ahnpl/version_0/checkpoints"
+
+    def go_on(score, *arguments, keep=True):
+        checkpoint = torch.load(old / "last.ckpt", weights_only=True)
+        (state,) = (s for name, s in checkpoint["callbacks"].items() if name.startswith("BestCheckpoint"))
+        state["best_model_score"] = torch.tensor(score)
+        state["best_k_models"] = dict.fromkeys(state["best_k_models"], torch.tensor(score))
+        torch.save(checkpoint, old / "last.ckpt")
+        before = (old / "best.ckpt").read_bytes()
+        if not keep:
+            (old / "best.ckpt").unlink()
+        more = ("--trainer.max_epochs", 2, "--ckpt_path", old / "last.ckpt", "--name", "on")
+        assert cli("fit", *ARGUMENTS, *more, *arguments) == 0
+        return before, tmp_path / "runs/on/version_0/checkpoints/best.ckpt"
+
+    return go_on
+
+
+def step(path):
+    return torch.load(path, weights_only=True)["global_step"]
+
+
+def test_the_best_checkpoint_stays_the_best_over_a_resume(best):
+    before, after = best(2.0)
+    assert after.read_bytes() == before
+
+
+def test_a_better_score_after_a_resume_becomes_the_best_checkpoint(best):
+    before, after = best(-1.0)
+    assert after.read_bytes() != before
+    assert step(after) == 16
+
+
+def test_the_best_score_survives_where_its_file_is_gone(best):
+    _, after = best(2.0, keep=False)
+    assert not after.exists()
+    saved = torch.load(after.with_name("last.ckpt"), weights_only=True)
+    (state,) = (s for name, s in saved["callbacks"].items() if name.startswith("BestCheckpoint"))
+    assert state["best_model_score"] == 2.0
+
+
+def test_the_score_of_other_benchmarks_is_not_compared(best):
+    _, after = best(2.0, "--data.benchmarks.scenes.n", 6)
+    assert step(after) == 16

@@ -1,4 +1,4 @@
-"""The run's full configuration, in its own folder and in its checkpoints."""
+"""The run's full configuration in its own folder, and its model and data in its checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ __all__ = ["SaveConfig"]
 
 
 class SaveConfig(pl.Callback):
-    """Writes ``config.yaml`` into the run's folder and puts the same values into every checkpoint.
+    """Writes ``config.yaml`` into the run's folder, and puts into every checkpoint what a resume must not change.
+
+    That is the model, the data, the seed and the number of batches in a step; not the trainer's other options.
 
     Args:
         config: All values, as plain dicts, lists, strings and numbers.
@@ -25,7 +27,8 @@ class SaveConfig(pl.Callback):
         """Writes the file, on the first rank."""
         folder = trainer.log_dir
         if folder is not None and trainer.is_global_zero:
-            path = Path(folder) / ("config.yaml" if stage == "fit" else f"{stage}_config.yaml")
+            # Not an f-string: Lightning hands over an enum, which there is "TrainerFn.TESTING".
+            path = Path(folder) / ("config.yaml" if stage == "fit" else stage + "_config.yaml")
             path.parent.mkdir(parents=True, exist_ok=True)
             # What belongs to one call only would be in the way of using the file as a configuration.
             kept = {key: value for key, value in self.config.items() if key not in ("config", "ckpt_path")}
