@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
+from importlib.metadata import version
+from typing import Any
 
 from lightning_cr.errors import ConfigError, DataError, suggest
 from lightning_cr.negatives.text.base import AnnotatedCaption, Token
@@ -35,6 +37,7 @@ _ING_NOUNS = _set(
     "topping wedding wing",
 )
 _FOLLOWS_VERB = _set("DT PRP$ IN RB TO CD")
+_SPACY_MODEL = "en_core_web_sm"
 
 
 def tokenize(text: str) -> list[tuple[str, int, int]]:
@@ -80,8 +83,48 @@ def _nltk(words: list[str]) -> list[str]:
         ) from error
 
 
-TAGGERS: dict[str, Callable[[list[str]], list[str]]] = {"pattern": _pattern, "nltk": _nltk}
-"""What may be asked for, by name."""
+@cache
+def _spacy_model(model: str) -> Any:
+    download = "" if model.count("/") else f"python -m spacy download {model}"
+    otherwise = "or set it to 'pattern', which needs neither"
+    try:
+        import spacy
+    except ModuleNotFoundError as error:
+        install = " && ".join(filter(None, ("pip install 'lightning_cr[spacy]'", download)))
+        raise DataError(
+            f"negatives.tagger is 'spacy:{model}', but the module '{error.name}' is not installed; run: {install}, "
+            + otherwise
+        ) from error
+    try:
+        loaded = spacy.load(model, exclude=["parser", "ner", "senter", "lemmatizer", "attribute_ruler"])
+    except OSError as error:
+        raise DataError(
+            f"negatives.tagger is 'spacy:{model}', whose model is not installed; "
+            f"{f'run: {download}' if download else 'name the folder of a spaCy model'}, {otherwise}"
+        ) from error
+    if "tagger" not in loaded.pipe_names:
+        has = ", ".join(loaded.pipe_names) or "nothing"
+        raise DataError(
+            f"negatives.tagger is 'spacy:{model}', a model without a tagger (it has {has}); "
+            f"use one with part-of-speech tags, such as '{_SPACY_MODEL}'"
+        )
+    return loaded
+
+
+def _spacy(words: list[str], model: str) -> list[str]:
+    loaded = _spacy_model(model)
+    from spacy.tokens import Doc
+
+    # A Doc of our own words: spaCy's tokenizer is not asked, so that places mean the same under every tagger.
+    return [token.tag_ for token in loaded(Doc(loaded.vocab, words=words))]
+
+
+TAGGERS: dict[str, Callable[[list[str]], list[str]]] = {
+    "pattern": _pattern,
+    "nltk": _nltk,
+    "spacy": partial(_spacy, model=_SPACY_MODEL),
+}
+"""What may be asked for, by name; ``spacy:MODEL`` is spaCy with another model."""
 
 
 def _mend(words: list[str], tags: list[str]) -> list[str]:
@@ -116,7 +159,8 @@ class Tagger:
     """Annotates captions; those seen lately are remembered, since captions come back every epoch.
 
     Args:
-        name: ``pattern`` (pure Python, no data) or ``nltk`` (its perceptron, whose data must be there).
+        name: ``pattern`` (pure Python, no data), ``nltk`` (its perceptron, whose data must be there), or ``spacy`` with
+            the model ``en_core_web_sm``; ``spacy:MODEL`` takes another one (a name or a folder).
         remember: How many captions to keep.
 
     Raises:
@@ -124,15 +168,19 @@ class Tagger:
     """
 
     def __init__(self, name: str = "pattern", remember: int = 20_000) -> None:
-        if name not in TAGGERS:
+        kind, colon, model = name.partition(":")
+        if kind not in TAGGERS or (colon and (kind != "spacy" or not model)):
             known = ", ".join(f"'{known}'" for known in TAGGERS)
-            raise ConfigError(f"negatives.tagger is '{name}'; known are {known}.{suggest(name, TAGGERS)}")
+            raise ConfigError(
+                f"negatives.tagger is '{name}'; known are {known} and 'spacy:MODEL'.{suggest(kind, TAGGERS)}"
+            )
         self.name = name
         self.remember = remember
-        self._remembered = lru_cache(remember)(self._annotate)
+        self._tags = partial(_spacy, model=model) if colon else TAGGERS[kind]
+        self._remembered = lru_cache(remember)(self.annotate)
 
     def __call__(self, text: str) -> AnnotatedCaption:
-        """Annotates a caption.
+        """Annotates a caption, or gives what was made of it before.
 
         Raises:
             DataError: The tagger's data is missing.
@@ -143,14 +191,34 @@ class Tagger:
         # What is remembered stays behind: a DataLoader worker fills its own.
         return Tagger, (self.name, self.remember)
 
-    def _annotate(self, text: str) -> AnnotatedCaption:
+    @property
+    def version(self) -> str:
+        """What the tags depend on besides this file: the tagger's name and the release of what does the tagging.
+
+        Raises:
+            DataError: The tagger is not installed.
+        """
+        kind, _, model = self.name.partition(":")
+        if kind != "spacy":
+            package = {"pattern": "textblob", "nltk": "nltk"}.get(kind)
+            return f"{kind} {package}-{version(package)}" if package else kind
+        model = model or _SPACY_MODEL
+        meta = _spacy_model(model).meta
+        return f"spacy-{version('spacy')} {model} {meta['lang']}_{meta['name']}-{meta['version']}"
+
+    def annotate(self, text: str) -> AnnotatedCaption:
+        """Annotates a caption without remembering it.
+
+        Raises:
+            DataError: The tagger's data is missing.
+        """
         found = tokenize(text)
         if not found:
             return AnnotatedCaption(text, ())
         words = [word for word, _, _ in found]
         # The first capital is the sentence's, not a name's; capitals throughout say nothing.
         lowered = [word.lower() for word in words] if text.isupper() else [words[0].lower(), *words[1:]]
-        tags = TAGGERS[self.name](lowered)
+        tags = self._tags(lowered)
         return AnnotatedCaption(
             text, tuple(Token(word, start, end, tag) for (word, start, end), tag in zip(found, tags, strict=True))
         )
