@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lightning_cr.negatives.text.context import CorpusContext
     from lightning_cr.negatives.text.lexicon import Lexicon
 
 __all__ = ["AnnotatedCaption", "Negative", "TextRule", "Token"]
@@ -83,6 +86,14 @@ class TextRule(ABC):
     def bind(self, lexicon: Lexicon) -> None:
         """Gives the rule its words; the door calls it, so that all its rules share one lexicon."""
         self._lexicon = lexicon
+
+    def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:  # noqa: B027 (optional)
+        """Gives the rule a corpus to go by; one that draws without regard to it lets it pass.
+
+        Args:
+            context: Counts of the corpus.
+            captions: An even sample of it.
+        """
 
     @abstractmethod
     def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
+from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.lexicon import Lexicon
 from lightning_cr.negatives.text.tagging import Tagger
 
@@ -15,6 +16,9 @@ __all__ = ["TextNegatives"]
 
 _DRAWS = 4
 """How often a rule is asked again for a negative that the data source does not want."""
+
+_SAMPLE = 20_000
+"""Captions on which the rules balance what they put in with what they take out; more change little."""
 
 
 @dataclass
@@ -70,6 +74,23 @@ class TextNegatives:
         if len(annotated.tokens) < 2:
             return [None] * len(self.rules)
         return [_first_wanted(rule, annotated, kind, rng, accept) for kind, rule in self.rules.items()]
+
+    def learn(self, corpus: Sequence[AnnotatedCaption]) -> None:
+        """Counts a corpus; from then on rules put in what stands between the same neighbours there.
+
+        The same corpus in the same order gives the same negatives; see :mod:`lightning_cr.negatives.text.context`.
+
+        Args:
+            corpus: Annotated captions, as of :func:`lightning_cr.negatives.text.annotation.annotate`.
+        """
+        if self.lexicon != self._words.source:
+            self._bind()
+        context = CorpusContext()
+        context.count(corpus, self._words.tables)
+        step = max(1, len(corpus) // _SAMPLE)
+        sample = [corpus[index] for index in range(0, len(corpus), step)]
+        for rule in self.rules.values():
+            rule.learn(context, sample)
 
     def _bind(self) -> None:
         self._words = Lexicon(self.lexicon)

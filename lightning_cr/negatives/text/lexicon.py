@@ -33,6 +33,8 @@ class Concept:
         group: Where its alternatives come from.
         number: ``count``, ``mass`` or ``plural``; of a thing.
         plural: The plural that is put in.
+        wordings: All names that can be put in, the first among them; in the plural where :attr:`plural` is asked for.
+        plurals: Their plurals, of a thing.
         gender: Key of the pronouns that go with it, or empty.
         of: Groups and concepts that a quality can be said of, or None for any.
         not_of: Groups and concepts that a quality is not exchanged on.
@@ -44,6 +46,8 @@ class Concept:
     group: str
     number: str = "count"
     plural: str = ""
+    wordings: tuple[str, ...] = ()
+    plurals: tuple[str, ...] = ()
     gender: str = ""
     of: frozenset[str] | None = None
     not_of: frozenset[str] = frozenset()
@@ -201,7 +205,8 @@ class _Indexer:
         self.known |= {concept.name for concept in things}
         for concept in things:
             concept.gender = gender_of.get(concept.name, "")
-            concept.plural = plural(concept.name) if concept.number == "count" else concept.name
+            many = {name: plural(name) if concept.number == "count" else name for name in concept.names}
+            concept.plural, concept.plurals = many[concept.name], tuple(many.values())
             self._name_thing(concept)
         for concept in self._concepts("attributes", self.raw["attribute_overlaps"]):
             for name in concept.names:
@@ -259,7 +264,11 @@ class _Indexer:
                     seen.add(name)
                 limits = self._names(settings.get("of")), self._names(settings.get("not_of")) or frozenset()
                 number = settings.get("number", "count")
-                members.append(Concept(names[0], names, group, number, "", "", *limits))
+                # "two dogs" may become "a couple of dogs", but "the two dogs" may not
+                wordings = tuple(name for name in names if not (name.startswith("a ") or name.endswith(" of")))
+                members.append(
+                    Concept(names[0], names, group, number, wordings=wordings, of=limits[0], not_of=limits[1])
+                )
             for one in members:
                 one.alternatives = tuple(
                     other for other in members if other is not one and (one.name, other.name) not in clashes

