@@ -1,13 +1,21 @@
 """What the tests of the whole product share."""
 
 import csv
+import json
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+COCO = (  # AHNPL on photographs with the smallest model; --data.root is still to come
+    *("--config", ROOT / "configs/ahnpl.yaml", "--config", ROOT / "configs/coco.yaml"),
+    *("--model.encoder.name", "photos-tiny", "--model.encoder.pretrained", "", "--data.num_workers", 0),
+    *("--data.batch_size", 4, "--trainer.max_epochs", 1),
+    *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu"),
+)
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +33,7 @@ def cli(tmp_path, monkeypatch):
     from lightning_cr.cli import main
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # nothing is found that another test left
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # two cores shared with loaders: more threads only wait for each other
 
@@ -33,6 +42,29 @@ def cli(tmp_path, monkeypatch):
 
     yield run
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A COCO tree of twelve pictures."""
+    root = tmp_path / "tree"
+    for split, first in (("train", 1), ("val", 101)):
+        folder = root / f"{split}2017"
+        folder.mkdir(parents=True)
+        ids = range(first, first + 12)
+        for number in ids:
+            Image.new("RGB", (80, 60), (number % 256, 100, 200)).save(folder / f"{number:012d}.jpg")
+        data = {
+            "images": [{"id": n, "file_name": f"{n:012d}.jpg"} for n in ids],
+            "annotations": [
+                {"id": 10 * n + k, "image_id": n, "caption": f"A red dog {k} on top of a small table {n}."}
+                for n in ids
+                for k in range(2)
+            ],
+        }
+        (root / "annotations").mkdir(exist_ok=True)
+        (root / "annotations" / f"captions_{split}2017.json").write_text(json.dumps(data))
+    return root
 
 
 def losses(folder):

@@ -7,24 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests.conftest import COCO, ROOT
 
 TINY = ROOT / "tests" / "tiny.yaml"
 AHNPL = ("--config", ROOT / "configs/ahnpl.yaml", "--config", TINY)
-COCO = (
-    *("--config", ROOT / "configs/ahnpl.yaml", "--config", ROOT / "configs/coco.yaml"),
-    *("--model.encoder.name", "photos-tiny", "--model.encoder.pretrained", "", "--data.num_workers", 0),
-    *(
-        "--data.batch_size",
-        4,
-        "--trainer.max_epochs",
-        1,
-        "--trainer.precision",
-        "32-true",
-        "--trainer.accelerator",
-        "cpu",
-    ),
-)
 
 
 def refused(cli, capsys, *arguments, command="fit"):
@@ -103,29 +89,6 @@ def test_a_mistyped_command_and_a_missing_config(cli, capsys):
 def test_malformed_yaml_names_the_file(cli, capsys, tmp_path):
     (tmp_path / "broken.yaml").write_text("model: [1,\n")
     assert "broken.yaml" in refused(cli, capsys, "--config", tmp_path / "broken.yaml")
-
-
-@pytest.fixture
-def tree(tmp_path):
-    """A COCO tree of twelve pictures."""
-    root = tmp_path / "tree"
-    for split, first in (("train", 1), ("val", 101)):
-        folder = root / f"{split}2017"
-        folder.mkdir(parents=True)
-        ids = range(first, first + 12)
-        for number in ids:
-            Image.new("RGB", (80, 60), (number % 256, 100, 200)).save(folder / f"{number:012d}.jpg")
-        data = {
-            "images": [{"id": n, "file_name": f"{n:012d}.jpg"} for n in ids],
-            "annotations": [
-                {"id": 10 * n + k, "image_id": n, "caption": f"A red dog {k} on top of a small table {n}."}
-                for n in ids
-                for k in range(2)
-            ],
-        }
-        (root / "annotations").mkdir(exist_ok=True)
-        (root / "annotations" / f"captions_{split}2017.json").write_text(json.dumps(data))
-    return root
 
 
 def test_a_folder_that_is_whole_trains(cli, tree, tmp_path):
@@ -265,3 +228,7 @@ def test_a_full_disk_at_checkpoint_time_loses_nothing(cli, capsys, tmp_path, mon
     saved = list((tmp_path / "rescue").rglob("*.ckpt"))
     assert len(saved) == 1
     assert torch.load(saved[0], weights_only=True)["global_step"] == 2
+
+
+def test_an_endless_source_has_no_corpus(cli, capsys):
+    assert "data.negatives.context" in refused(cli, capsys, *AHNPL, "--data.negatives.context", "corpus")

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from tests.conftest import ROOT, losses
+from tests.conftest import COCO, ROOT, losses
 
 
 @pytest.mark.slow
@@ -43,3 +43,27 @@ def test_two_processes_equal_one(cli, tmp_path, method):
         if isinstance(value, torch.Tensor):
             # Adam divides by gradients that may be near zero, so float noise shows as a share of lr = 1e-3
             assert torch.allclose(value, states[1][name], atol=2e-4), name
+
+
+@pytest.mark.slow
+def test_two_processes_annotate_once_and_learn_the_same(cli, tmp_path, tree):
+    shared = (
+        "fit",
+        *COCO,
+        "--data.root",
+        tree,
+        "--data.negatives.cache",
+        tmp_path / "notes",
+        "--data.source.crop_scale=[1,1]",
+    )
+    assert cli(*shared, "--data.batch_size", 6, "--name", "one") == 0
+    for shard in (tmp_path / "notes").iterdir():
+        shard.unlink()
+    two = (*shared, "--data.batch_size", 3, "--name", "two", "--trainer.devices", 2, "--trainer.strategy", "ddp")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "lightning_cr", *map(str, two)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((tmp_path / "notes").iterdir())) == 1
+    one, both = (losses(tmp_path / "runs" / name / "version_0") for name in ("one", "two"))
+    assert both == pytest.approx(one, rel=2e-4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import ROOT, losses
+from tests.conftest import COCO, ROOT, losses
 
 TINY = ROOT / "tests" / "tiny.yaml"
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -34,7 +34,7 @@ def test_data_is_laid_over_every_method_without_touching_it(cli, method, data, c
     cli("fit", "--config", method, "--config", data, "--print_config")
     both = yaml.safe_load(capsys.readouterr().out)
     assert both["model"]["losses"] == alone["model"]["losses"]
-    assert both["data"]["negatives"] == alone["data"]["negatives"]
+    assert both["data"]["negatives"]["rules"] == alone["data"]["negatives"]["rules"]
     for key, value in yaml.safe_load(data.read_text())["model"].get("encoder", {}).items():
         assert both["model"]["encoder"][key] == value
 
@@ -168,3 +168,16 @@ def test_a_run_starts_from_the_weights_of_another(cli, tmp_path):
     assert weights
     for name, value in weights.items():
         assert torch.equal(value, end["state_dict"][name]), name
+
+
+def test_a_corpus_is_annotated_once_and_learned_from(cli, tmp_path, tree):
+    arguments = (*COCO, "--data.root", tree, "--data.negatives.cache", tmp_path / "notes")
+    assert cli("fit", *arguments, "--name", "first") == 0
+    shards = {path: path.stat().st_mtime_ns for path in (tmp_path / "notes").glob("*.arrow")}
+    assert len(shards) == 1
+    assert cli("fit", *arguments, "--name", "second", "--data.num_workers", 2) == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "notes").glob("*.arrow")} == shards
+    first, second = (losses(tmp_path / "runs" / name / "version_0") for name in ("first", "second"))
+    assert first == second
+    assert cli("fit", *arguments, "--name", "plain", "--data.negatives.context", "none") == 0
+    assert losses(tmp_path / "runs/plain/version_0") != first, "what is put in depends on the corpus"

@@ -57,6 +57,11 @@ class Split(ABC):
             epoch: Number of the epoch, from 0 (an infinite source draws other samples in each).
         """
 
+    @property
+    def texts(self) -> Sequence[str] | None:
+        """All captions, by sample id, where they are a fixed list that can be annotated once; else None."""
+        return None
+
     def accepts(self, false_caption: str) -> bool:
         """Whether a text rule's negative may be trained on; all may, unless the source keeps something back."""
         return True

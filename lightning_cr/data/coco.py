@@ -29,7 +29,7 @@ _KARPATHY_FILE = "dataset_coco.json"
 _MAX_ATTEMPTS = 10  # pictures tried for one sample; so many unreadable ones in a row are no accident
 
 
-class _Strings:
+class _Strings(Sequence[str]):
     """Many strings in one buffer: half a million Python objects would be copied into every worker, page by page."""
 
     def __init__(self, strings: Iterable[str]) -> None:
@@ -40,7 +40,7 @@ class _Strings:
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, index: int) -> str:
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
         return self._buffer[self._ends[index] : self._ends[index + 1]].decode("utf-8")
 
 
@@ -112,6 +112,11 @@ class CocoSplit(Split):
     def load(self, image_id: int) -> Tensor:
         """As :meth:`picture`, by image id; a DataError where the split has no such picture."""
         return self.picture(self._index(image_id))
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The captions of all pictures."""
+        return self._texts
 
     def sample(self, index: int, rng: random.Random, epoch: int) -> Sample:
         """The sample at an index; an unreadable picture is replaced by another one, drawn from ``rng``.

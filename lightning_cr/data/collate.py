@@ -12,7 +12,7 @@ from lightning_cr.batch import Batch
 from lightning_cr.data.base import Sample, Split, sample_rng
 from lightning_cr.encoders.base import Tokenizer, tokenize
 from lightning_cr.negatives.text import TextNegatives
-from lightning_cr.negatives.text.base import Negative
+from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
 
 __all__ = ["Collate", "Prepared", "TrainingSamples"]
 
@@ -40,13 +40,22 @@ class TrainingSamples(Dataset[Prepared]):
         negatives: The text rules.
         kinds: The slots, in order.
         seed: Of the run.
+        corpus: The split's captions as they were annotated once, by sample id; None has the tagger asked each time.
     """
 
-    def __init__(self, split: Split, negatives: TextNegatives, kinds: tuple[str, ...], seed: int) -> None:
+    def __init__(
+        self,
+        split: Split,
+        negatives: TextNegatives,
+        kinds: tuple[str, ...],
+        seed: int,
+        corpus: Sequence[AnnotatedCaption] | None = None,
+    ) -> None:
         self.split = split
         self.negatives = negatives
         self.kinds = kinds
         self.seed = seed
+        self.corpus = corpus
 
     def __len__(self) -> int:
         return len(self.split)
@@ -57,7 +66,8 @@ class TrainingSamples(Dataset[Prepared]):
         rng = sample_rng(self.seed, epoch, index)
         sample = self.split.sample(index, rng, epoch)
         own = sample.negatives or {}
-        made = self.negatives(sample.annotated or sample.caption, rng, self.split.accepts)
+        annotated = sample.annotated or (self.corpus[sample.sample_id] if self.corpus else sample.caption)
+        made = self.negatives(annotated, rng, self.split.accepts)
         ruled = dict(zip(self.negatives.kinds, made, strict=True))
         negatives = [own[kind][0] if kind in own else ruled.get(kind) for kind in self.kinds]
         pictures = [own[kind][1] if kind in own else None for kind in self.kinds]

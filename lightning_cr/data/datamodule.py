@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as pl
+from rich.progress import Progress
 from torch.utils.data import DataLoader
 
 from lightning_cr import distributed
@@ -19,6 +20,7 @@ from lightning_cr.data.loader import EpochSampler, ResumableLoader
 from lightning_cr.encoders.base import Encoder, Preprocess, Tokenizer
 from lightning_cr.errors import ConfigError, DataError
 from lightning_cr.negatives.text import TextNegatives
+from lightning_cr.negatives.text.annotation import AnnotatedCorpus
 
 __all__ = ["CompositionData"]
 
@@ -70,6 +72,7 @@ class CompositionData(pl.LightningDataModule):
         self.benchmarks = benchmarks
         self.skipped: dict[str, None] = {}
         self._opened: tuple[Split, Split] | None = None
+        self._corpus: AnnotatedCorpus | None = None
         self._loader: ResumableLoader | None = None
         self._position: dict[str, int] | None = None
 
@@ -92,6 +95,8 @@ class CompositionData(pl.LightningDataModule):
             for benchmark in self.benchmarks.values():
                 benchmark.open(self.root, self.preprocess, self.held_out)
         if stage == "fit":
+            if self.negatives.context == "corpus" and self._corpus is None and not self.source.no_training:
+                self._learn()
             if self.source.no_training:
                 raise DataError(self.source.no_training)
             needed = self.batch_size * distributed.world_size()
@@ -101,6 +106,25 @@ class CompositionData(pl.LightningDataModule):
                     f" samples and the training split has {len(self.train)}; use --data.batch_size"
                     f" {len(self.train) // distributed.world_size()} or less"
                 )
+
+    def _learn(self) -> None:
+        """Annotates the training captions, once for all runs on them, and lets the rules learn from them."""
+        texts, trainer = self.train.texts, self.trainer
+        if texts is None:
+            raise ConfigError(
+                "data.negatives.context is 'corpus', but this source writes its captions on the fly; use"
+                " --data.negatives.context none"
+            )
+        if trainer is not None and trainer.local_rank:
+            trainer.strategy.barrier("annotated")  # the first process of this machine writes, the others find
+        with Progress(*Progress.get_default_columns(), transient=True, disable=distributed.rank() > 0) as bar:
+            task = bar.add_task("annotating captions", total=len(texts))
+            self._corpus = self.negatives.annotate(
+                texts, self.num_workers, lambda done, total: bar.update(task, completed=done, total=total)
+            )
+        if trainer is not None and not trainer.local_rank:
+            trainer.strategy.barrier("annotated")
+        self.negatives.learn(self._corpus)
 
     @property
     def _encoder(self) -> Encoder:
@@ -128,7 +152,7 @@ class CompositionData(pl.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Batches of training, resumable in mid-epoch."""
         self._loader = ResumableLoader(
-            TrainingSamples(self.train, self.negatives, self.kinds, self.seed),
+            TrainingSamples(self.train, self.negatives, self.kinds, self.seed, self._corpus),
             batch_size=self.batch_size,
             sampler=EpochSampler(len(self.train), self.batch_size, self.seed),
             collate_fn=Collate(self.tokenizer, self.kinds, pictures=bool(self.source.kinds)),

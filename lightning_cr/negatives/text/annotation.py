@@ -37,7 +37,7 @@ _SHARD = 20_000
 _STALE_AFTER = 3600.0  # seconds; no shard takes that long, so whoever wrote the temporary file is dead
 
 
-class AnnotatedCorpus:
+class AnnotatedCorpus(Sequence[AnnotatedCaption]):
     """Annotated captions in memory-mapped shards; a caption is built when it is asked for, and not kept.
 
     A pickled copy names the files only and maps them again, so DataLoader workers share one copy of the data.
@@ -60,7 +60,7 @@ class AnnotatedCorpus:
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def __getitem__(self, index: int) -> AnnotatedCaption:
+    def __getitem__(self, index: int) -> AnnotatedCaption:  # type: ignore[override]
         shard, row = self._find(index)
         return shard.caption(row)
 

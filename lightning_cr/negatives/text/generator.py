@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.lexicon import Lexicon
 from lightning_cr.negatives.text.tagging import Tagger
+
+if TYPE_CHECKING:
+    from lightning_cr.negatives.text.annotation import AnnotatedCorpus
 
 __all__ = ["TextNegatives"]
 
@@ -31,6 +37,9 @@ class TextNegatives:
             installed: the same configuration gives the same negatives everywhere.
         lexicon: Path of another lexicon in YAML, or the name of one that is bundled (``coco``, ``scenes``).
         max_words: Longer captions get no negatives.
+        context: ``corpus`` lets the rules learn from the training captions what stands between which neighbours (see
+            :meth:`learn`); ``none`` draws places and words with equal chances.
+        cache: Folder of annotated captions; the user's cache folder where None.
 
     Raises:
         ConfigError: An unknown tagger or lexicon, or a limit below 1.
@@ -40,6 +49,8 @@ class TextNegatives:
     tagger: str = "pattern"
     lexicon: str | None = None
     max_words: int = 80
+    context: Literal["none", "corpus"] = "none"
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_words < 1:
@@ -74,6 +85,22 @@ class TextNegatives:
         if len(annotated.tokens) < 2:
             return [None] * len(self.rules)
         return [_first_wanted(rule, annotated, kind, rng, accept) for kind, rule in self.rules.items()]
+
+    def annotate(
+        self, captions: Sequence[str], workers: int = 0, progress: Callable[[int, int], None] | None = None
+    ) -> AnnotatedCorpus:
+        """Annotates captions with this door's tagger, or finds what an earlier run has annotated.
+
+        Args:
+            captions: A fixed list.
+            workers: Processes that annotate.
+            progress: See :func:`lightning_cr.negatives.text.annotation.annotate`.
+        """
+        from lightning_cr.negatives.text.annotation import annotate
+
+        default = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "lightning_cr" / "annotations"
+        folder = (Path(self.cache) if self.cache else default).expanduser()
+        return annotate(captions, Tagger(self.tagger), folder, workers, progress=progress)
 
     def learn(self, corpus: Sequence[AnnotatedCaption]) -> None:
         """Counts a corpus; from then on rules put in what stands between the same neighbours there.
