@@ -1,6 +1,7 @@
 """The command line: a stock LightningCLI with a fixed task and data module.
 
-``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own; several ``--config`` are laid over each other.
+``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own; several ``--config`` are laid over each other;
+``negatives`` has a parser of its own.
 What is added here: losses and text rules laid over entry by entry, one-line errors with a suggestion, a folder of its
 own for each run, and a stop where resuming would ignore a changed value.
 """
@@ -23,6 +24,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
+from lightning_cr import look
 from lightning_cr.callbacks import (
     BestCheckpoint,
     GracefulStop,
@@ -149,8 +151,16 @@ class CompositionCLI(LightningCLI):
         parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         parser.set_defaults(DEFAULTS)
 
+    def _add_subcommands(self, parser: LightningArgumentParser, **kwargs: Any) -> None:
+        super()._add_subcommands(parser, **kwargs)
+        action = parser._subcommands_action
+        if action is not None:  # for --help and suggestions: main carries it out without building the others' parsers
+            action.add_subcommand("negatives", look.make_parser(Parser), help=look.HELP)
+
     def _parse_ckpt_path(self) -> None:
         self.subcommand = self.config.get("subcommand")
+        if self.subcommand == "negatives":
+            raise ConfigError("negatives takes no --config before it; run: python -m lightning_cr negatives --help")
         path = self._get(self.config, "ckpt_path")
         if not path:
             return
@@ -267,9 +277,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     for library in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    with _arguments(sys.argv[1:] if arguments is None else arguments):
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    with _arguments(given):
         try:
-            CompositionCLI()
+            if given[:1] == ["negatives"]:
+                look.run(look.make_parser(Parser).parse_args(given[1:]))
+            else:
+                CompositionCLI()
         except (LightningCRError, MisconfigurationException) as error:  # Lightning's word for a user's mistake
             return _told(error)
         except ValueError as error:

@@ -108,7 +108,7 @@ class CompositionTask(pl.LightningModule):
         return dict(self.losses.items())  # type: ignore[arg-type]
 
     def _check_needs(self, data: Any) -> None:
-        pictures = bool(data.source.kinds) or self.image_negatives is not None
+        pictures = (data.source.pictured and bool(data.source.kinds)) or self.image_negatives is not None
         have = {"negative_text": bool(data.kinds), "negative_image": pictures and bool(data.kinds)}
         cure = {
             "negative_text": "name text rules in data.negatives.rules",

@@ -16,7 +16,7 @@ LEVELS = [
     {"data"},
     {"task"},
     {"callbacks"},
-    {"resume", "messages"},
+    {"resume", "messages", "look"},
     {"cli"},
     {"__main__"},
 ]

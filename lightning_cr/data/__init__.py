@@ -2,6 +2,7 @@
 
 from lightning_cr.data.base import Sample, Source, Split
 from lightning_cr.data.coco import CocoFolder
+from lightning_cr.data.given import GivenNegatives
 from lightning_cr.data.scenes import Scenes
 
-__all__ = ["CocoFolder", "Sample", "Scenes", "Source", "Split"]
+__all__ = ["CocoFolder", "GivenNegatives", "Sample", "Scenes", "Source", "Split"]

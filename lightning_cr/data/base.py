@@ -86,6 +86,9 @@ class Source(ABC):
     kinds: tuple[str, ...] = ()
     """Names of the negatives that the source itself makes."""
 
+    pictured: bool = True
+    """Whether these come with the pictures that they are true of."""
+
     lexicon: str = "coco"
     """Which lexicon fits its captions, where the configuration names none."""
 

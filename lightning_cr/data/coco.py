@@ -19,7 +19,7 @@ from lightning_cr.encoders.base import Preprocess
 from lightning_cr.encoders.preprocess import resize_and_crop
 from lightning_cr.errors import ConfigError, DataError
 
-__all__ = ["CocoFolder", "CocoSplit"]
+__all__ = ["CocoFolder", "CocoSplit", "Strings"]
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ _KARPATHY_FILE = "dataset_coco.json"
 _MAX_ATTEMPTS = 10  # pictures tried for one sample; so many unreadable ones in a row are no accident
 
 
-class _Strings(Sequence[str]):
+class Strings(Sequence[str]):
     """Many strings in one buffer: half a million Python objects would be copied into every worker, page by page."""
 
     def __init__(self, strings: Iterable[str]) -> None:
@@ -71,8 +71,8 @@ class CocoSplit(Split):
         ordered = [entries[image_id] for image_id in ids]
         self._ids = np.array(ids, dtype=np.int64)
         self._folder = np.array([entry.place[0] for entry in ordered], dtype=np.uint8)
-        self._names = _Strings(entry.place[1] for entry in ordered)
-        self._texts = _Strings(text for entry in ordered for text in entry.captions)
+        self._names = Strings(entry.place[1] for entry in ordered)
+        self._texts = Strings(text for entry in ordered for text in entry.captions)
         # The captions of picture number i are those from starts[i] to starts[i + 1].
         self._starts = np.cumsum([0, *(len(entry.captions) for entry in ordered)], dtype=np.int64)
         self._folders = list(folders)

@@ -155,7 +155,7 @@ class CompositionData(pl.LightningDataModule):
             TrainingSamples(self.train, self.negatives, self.kinds, self.seed, self._corpus),
             batch_size=self.batch_size,
             sampler=EpochSampler(len(self.train), self.batch_size, self.seed),
-            collate_fn=Collate(self.tokenizer, self.kinds, pictures=bool(self.source.kinds)),
+            collate_fn=Collate(self.tokenizer, self.kinds, pictures=self.source.pictured and bool(self.source.kinds)),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=self._encoder_on_gpu,
@@ -207,7 +207,7 @@ class CompositionData(pl.LightningDataModule):
         """The first held-out samples with their negatives, as a batch, for a picture of what the model sees."""
         samples = TrainingSamples(self.held_out, self.negatives, self.kinds, self.seed)
         rows = [samples[0, index] for index in range(min(count, len(samples)))]
-        return Collate(self.tokenizer, self.kinds, pictures=bool(self.source.kinds))(rows), rows
+        return Collate(self.tokenizer, self.kinds, pictures=self.source.pictured and bool(self.source.kinds))(rows), rows
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Counts what could not be read, in the main process, and stops past the limit."""
