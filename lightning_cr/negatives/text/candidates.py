@@ -14,6 +14,7 @@ __all__ = ["Candidate", "Role", "attributes", "candidates", "objects", "relation
 Role = Literal["object", "attribute", "relation"]
 
 _CARRIED_ALONG = frozenset(("in", "with", "wearing", "on"))
+_COPULAS = frozenset(("is", "are", "that", "who", "was", "were"))
 _PARTICIPLES = frozenset(("VBN", "VBD"))
 
 
@@ -29,6 +30,8 @@ class Candidate:
         choices: What may be put in, inflected as the original; one word for each concept, and perhaps none.
         wordings: The same with all the words for each concept, for those who know which of them fits.
         last_resort: Whether it is only to be replaced where nothing else can be ("with" becomes "without").
+        clues: What stands around it, of a relation: the words beside it and the things that it relates. "in a" says
+            little about what may stand there, "in ... kitchen" a lot.
     """
 
     role: Role
@@ -38,6 +41,7 @@ class Candidate:
     choices: tuple[str, ...]
     wordings: tuple[str, ...]
     last_resort: bool = False
+    clues: tuple[str, ...] = ()
 
 
 def candidates(reading: Reading) -> list[Candidate]:
@@ -70,6 +74,11 @@ def attributes(reading: Reading) -> Iterator[Candidate]:
             choices = tuple([other.name for other in others])
             wordings = tuple([word for other in others for word in other.wordings])
             yield Candidate("attribute", quality.start, quality.end, _tags(quality, reading), choices, wordings)
+    for quality in reading.compounds:
+        others = [other for other in quality.concepts[0].alternatives if other.name not in reading.words]
+        choices = tuple([other.name for other in others])
+        wordings = tuple([word for other in others for word in other.wordings])
+        yield Candidate("attribute", quality.start, quality.end, _tags(quality, reading), choices, wordings)
 
 
 def relations(reading: Reading) -> Iterator[Candidate]:
@@ -78,7 +87,27 @@ def relations(reading: Reading) -> Iterator[Candidate]:
         link = _fitting(relation, reading)
         choices = tuple([other for other in link.instead if other not in reading.words]) if link else ()
         tags, last_resort = _tags(relation, reading), link is not None and link.fallback
-        yield Candidate("relation", relation.start, relation.end, tags, choices, choices, last_resort)
+        clues = _clues(relation, reading)
+        yield Candidate("relation", relation.start, relation.end, tags, choices, choices, last_resort, clues)
+
+
+def _clues(relation: Relation, reading: Reading) -> tuple[str, ...]:
+    words, things = reading.words, reading.things
+    before, following = _neighbours(relation, reading)
+    left = words[relation.start - 1] if relation.start else "^"
+    if left in _COPULAS and before is not None:
+        left = f"{left} {_name(before)}"
+    elif before is not None and before.end == relation.start:
+        left = _name(before)
+    right = words[relation.end] if relation.end < len(words) else "$"
+    if following is None:  # "sitting on a bench": what the next word leads to
+        beyond = next((thing for thing in things if relation.end < thing.start <= relation.end + 3), None)
+        return f"l:{left}", f"r:{right}", f"t:{_name(beyond) if beyond else '$'}"
+    return f"l:{left}", f"o:{_name(following)}"
+
+
+def _name(thing: NounPhrase) -> str:
+    return thing.head.name if thing.head is not None else thing.head_word
 
 
 def _tags(part: Quality | Relation, reading: Reading) -> tuple[str, ...]:

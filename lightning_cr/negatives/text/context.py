@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from lightning_cr.negatives.text.base import AnnotatedCaption
 from lightning_cr.negatives.text.lexicon import Tables
+from lightning_cr.negatives.text.ngrams import NGrams
 
-__all__ = ["Change", "CorpusContext", "balance", "pick"]
+__all__ = ["Change", "ClueCounts", "CorpusContext", "balance", "pick"]
 
 Change = tuple[str, str, float]
 """Words taken out, words put in, probability of these at that place."""
@@ -35,10 +36,12 @@ class CorpusContext:
 
     Attributes:
         captions: How many were counted.
+        ngrams: How likely whole captions are.
     """
 
     def __init__(self) -> None:
         self.captions = 0
+        self.ngrams = NGrams()
         self._total = 0
         self._forms: Counter[str] = Counter()
         self._before: defaultdict[str, dict[str, int]] = defaultdict(dict)
@@ -59,7 +62,9 @@ class CorpusContext:
                 if end - start > 1:
                     for at in range(start, end):
                         self._add(words, at, at + 1)
+            self.ngrams.count(words)
             self.captions += 1
+        self.ngrams.prune()
         self._total = max(1, sum(self._forms.values()))
         # k p(l): what a neighbour is worth beside a word with which it was never seen
         self._shares = tuple(  # type: ignore[assignment]
@@ -108,6 +113,40 @@ class CorpusContext:
             weights.append(count * seen / (count + _SMOOTHING) ** 2 if count else _NEVER)
         total = sum(weights)
         return [weight / total for weight in weights[1:]]
+
+
+class ClueCounts:
+    """Counts of words with whatever clues stand around them, where the words beside them say too little."""
+
+    def __init__(self) -> None:
+        self._total = 0
+        self._forms: Counter[str] = Counter()
+        self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._clues: Counter[str] = Counter()
+
+    def add(self, form: str, clues: Sequence[str]) -> None:
+        """Counts one place."""
+        self._total += 1
+        self._forms[form] += 1
+        for clue in clues:
+            self._seen[clue][form] += 1
+            self._clues[clue] += 1
+
+    def probabilities(self, original: str, clues: Sequence[str], choices: Sequence[str]) -> list[float]:
+        """As :meth:`CorpusContext.probabilities`, with the clues for neighbours."""
+        total = max(1, self._total)
+        seen: list[tuple[Mapping[str, int], float]] = [
+            (self._seen.get(clue, {}), _SMOOTHING * (self._clues.get(clue, 0) + 1) / total) for clue in clues
+        ]
+        weights = []
+        for form in (original, *choices):
+            count = self._forms.get(form, 0)
+            weight = float(count)
+            for counts, share in seen:
+                weight *= (counts.get(form, 0) + share) / (count + _SMOOTHING)
+            weights.append(weight or _NEVER)
+        everything = sum(weights)
+        return [weight / everything for weight in weights[1:]]
 
 
 def balance(

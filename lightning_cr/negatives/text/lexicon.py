@@ -19,7 +19,10 @@ __all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "load"]
 
 _MANNERS = ("prepositions", "phrases", "transitive", "intransitive")
 _QUALITIES = ("attributes", "attribute_overlaps")
-SECTIONS = ("kinds", "objects", "overlaps", "measures", "genders", *_QUALITIES, *_MANNERS, "symmetric", "fixed")
+SECTIONS = (
+    *("kinds", "objects", "overlaps", "measures", "genders", *_QUALITIES, "compounds"),
+    *(*_MANNERS, "symmetric", "fixed"),
+)
 _ANY_TAG = ""
 
 
@@ -112,6 +115,7 @@ class Tables:
         symmetric: Relations that say the same of a and b as of b and a.
         measures: Nouns that portion what follows "of".
         pronouns: Gender of each pronoun.
+        compounds: By head ("player", "players") and first word ("tennis") what the first word may become.
     """
 
     words: dict[str, Entry]
@@ -119,6 +123,7 @@ class Tables:
     symmetric: frozenset[str]
     measures: frozenset[str]
     pronouns: dict[str, str]
+    compounds: dict[str, dict[str, Concept]]
 
 
 class Lexicon:
@@ -223,6 +228,7 @@ class _Indexer:
             symmetric=frozenset(self.raw["symmetric"]),
             measures=frozenset(self.raw["measures"]),
             pronouns={word: gender for gender, words in genders.items() for word in words["pronouns"]},
+            compounds=self._compounds(),
         )
 
     def _entry(self, form: str, name: str) -> Entry:
@@ -243,6 +249,15 @@ class _Indexer:
                 if entry.thing is None:
                     entry.thing, entry.plural = concept, is_plural
 
+    def _compounds(self) -> dict[str, dict[str, Concept]]:
+        """For each head in both numbers what may stand before it."""
+        found: dict[str, dict[str, Concept]] = {}
+        for concept in self._concepts("compounds", {}):
+            for head in concept.group.split(" = "):
+                for form in (head, plural(head)):
+                    found.setdefault(form, {}).update(dict.fromkeys(concept.names, concept))
+        return found
+
     def _concepts(self, section: str, overlaps: Mapping[str, list[str]]) -> list[Concept]:
         """The concepts of a section, each with its alternatives."""
         clashes = {(name, other) for name, others in overlaps.items() for other in others}
@@ -254,7 +269,8 @@ class _Indexer:
             names_in_group: set[str] = set()
             members = []
             for item in settings["words"]:
-                names = tuple(name.strip() for name in item.split(" = "))
+                marked = [name.strip() for name in item.split(" = ")]
+                names = tuple(name.removeprefix("-") for name in marked)
                 seen = named if section == "objects" else names_in_group
                 for name in names:
                     if name in seen:
@@ -265,7 +281,10 @@ class _Indexer:
                 limits = self._names(settings.get("of")), self._names(settings.get("not_of")) or frozenset()
                 number = settings.get("number", "count")
                 # "two dogs" may become "a couple of dogs", but "the two dogs" may not
-                wordings = tuple(name for name in names if not (name.startswith("a ") or name.endswith(" of")))
+                wordings = tuple(
+                    name for name in marked if not name.startswith(("a ", "-")) and not name.endswith(" of")
+                )
+                wordings = wordings or names
                 members.append(
                     Concept(names[0], names, group, number, wordings=wordings, of=limits[0], not_of=limits[1])
                 )

@@ -6,6 +6,7 @@ left to right groups into noun phrases. No regular expressions and no grammar be
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lightning_cr.negatives.text.base import AnnotatedCaption
@@ -96,6 +97,7 @@ class Reading:
         relations: Prepositions and verbs in order.
         names: Canonical names of all concepts it mentions, in whatever role: never put in a second time.
         genders: Of its pronouns.
+        compounds: First words of compounds ("tennis" of "tennis player") that others can stand for.
     """
 
     caption: AnnotatedCaption
@@ -104,6 +106,7 @@ class Reading:
     relations: list[Relation]
     names: set[str]
     genders: set[str]
+    compounds: list[Quality]
 
 
 def are_alike(first: NounPhrase, second: NounPhrase) -> bool:
@@ -148,6 +151,10 @@ def read(caption: AnnotatedCaption, lexicon: Lexicon) -> Reading:
     return reading
 
 
+def _all_qualities(reading: Reading) -> Iterator[Quality]:
+    return (quality for thing in reading.things for quality in thing.qualities)
+
+
 class _Reader:
     """One pass; the noun phrase that is being built is held in ``start`` ... ``nouns``."""
 
@@ -155,7 +162,7 @@ class _Reader:
         self.tokens = caption.tokens
         self.tables = tables
         self.words = [token.text.lower() for token in caption.tokens]
-        self.reading = Reading(caption, self.words, [], [], set(), set())
+        self.reading = Reading(caption, self.words, [], [], set(), set(), [])
         self.start = -1
         self.determiner = ""
         self.qualities: list[Quality] = []
@@ -183,6 +190,15 @@ class _Reader:
         self._close(count)
         pronouns = tables.pronouns
         reading.genders = {pronouns[word] for word in words if word in pronouns}
+        compounds = tables.compounds
+        if compounds:
+            for at in range(1, count):
+                firsts = compounds.get(words[at])
+                # "train station wagon", "dining room table": the last noun says what the thing is
+                if firsts is not None and (at + 1 == count or tokens[at + 1].tag not in _NOUN):
+                    concept = firsts.get(words[at - 1])
+                    if concept is not None and not any(q.start < at <= q.end for q in _all_qualities(reading)):
+                        reading.compounds.append(Quality(at - 1, at, (concept,)))
         return reading
 
     def _unit(self, at: int, end: int, entry: Entry | None, tag: str) -> None:

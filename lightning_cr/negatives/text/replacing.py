@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
 from lightning_cr.negatives.text.candidates import Candidate
-from lightning_cr.negatives.text.context import Change, CorpusContext, balance, pick
+from lightning_cr.negatives.text.context import Change, ClueCounts, CorpusContext, balance, pick
 from lightning_cr.negatives.text.reading import Reading, read
 from lightning_cr.negatives.text.rewriting import raw, rewrite, rotated
 
@@ -35,6 +35,7 @@ class ReplacingRule(TextRule):
             raise ConfigError(f"reluctance is {reluctance}; it must be 0 or more, such as 0.02")
         self.reluctance = reluctance
         self._context: CorpusContext | None = None
+        self._clues = ClueCounts()
         self._factors: dict[str, float] = {}
 
     @abstractmethod
@@ -49,6 +50,12 @@ class ReplacingRule(TextRule):
             captions: An even sample of it.
         """
         self._context = context
+        self._clues = ClueCounts()
+        for caption in captions:
+            reading = read(caption, self.lexicon)
+            for candidate in self.candidates(reading):
+                if candidate.clues:
+                    self._clues.add(_old(candidate, reading), candidate.clues)
         readings = (read(caption, self.lexicon) for caption in captions)
         self._factors = balance(
             [[change for _, change in self._weighed(reading, context)] for reading in readings], self.reluctance
@@ -77,18 +84,27 @@ class ReplacingRule(TextRule):
         """Draws what is put in at a place that is settled."""
         if self._context is None:
             return rng.choice(candidate.choices)
-        chances = self._context.probabilities(reading.words, candidate.start, candidate.end, candidate.wordings)
-        return rng.choices(candidate.wordings, chances)[0]
+        return rng.choices(candidate.wordings, self._chances(candidate, reading, self._context))[0]
+
+    def _chances(self, candidate: Candidate, reading: Reading, context: CorpusContext) -> list[float]:
+        if candidate.clues:
+            return self._clues.probabilities(_old(candidate, reading), candidate.clues, candidate.wordings)
+        return context.probabilities(reading.words, candidate.start, candidate.end, candidate.wordings)
 
     def _weighed(self, reading: Reading, context: CorpusContext) -> list[tuple[Candidate, Change]]:
-        words = reading.words
         weighed = []
         for candidate in _worth(self.candidates(reading)):
-            start, end, choices = candidate.start, candidate.end, candidate.wordings
-            old = " ".join(words[start:end])
-            chances = context.probabilities(words, start, end, choices)
-            weighed += [(candidate, (old, new, chance)) for new, chance in zip(choices, chances, strict=True)]
+            old, chances = _old(candidate, reading), self._chances(candidate, reading, context)
+            # Liu's Metropolised Gibbs step (1996): to leave p is as likely as to come back to it, and more is changed
+            # than where the original is drawn again as well.
+            stays = max(0.0, 1 - sum(chances))
+            changes = zip(candidate.wordings, chances, strict=True)
+            weighed += [(candidate, (old, new, chance / max(1e-6, 1 - min(chance, stays)))) for new, chance in changes]
         return weighed
+
+
+def _old(candidate: Candidate, reading: Reading) -> str:
+    return " ".join(reading.words[candidate.start : candidate.end])
 
 
 def _worth(candidates: Iterable[Candidate]) -> list[Candidate]:
