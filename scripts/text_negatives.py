@@ -12,7 +12,8 @@ the corpus (``plain``):
   articles right where they were touched;
 * part of speech kept: another tagger (spaCy) gives the changed words the tags of the words they replaced;
 * blind test: a text-only classifier (words 1-3-grams, logistic regression, split by image) tells captions from
-  negatives; area under the ROC curve, and how often it scores a caption above its own negative. 0.5 is chance.
+  negatives (of what adds words: captions as long as these from negatives); area under the ROC curve, and how often it
+  scores a caption above its own negative. 0.5 is chance.
 """
 
 from __future__ import annotations
@@ -36,13 +37,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from lightning_cr.negatives.text import (
+    AddAttribute,
+    AddObject,
     AnnotatedCaption,
     ConcretePlant,
     Negative,
     ReplaceAttribute,
     ReplaceObject,
     ReplaceRelation,
+    ShuffleWords,
     SwapAttributes,
+    SwapNounPhrases,
     SwapObjects,
     TextNegatives,
 )
@@ -52,6 +57,10 @@ from lightning_cr.negatives.text.tagging import Tagger
 RULES = {
     "swap_obj": SwapObjects,
     "swap_att": SwapAttributes,
+    "swap_np": SwapNounPhrases,
+    "add_obj": AddObject,
+    "add_att": AddAttribute,
+    "shuffle": ShuffleWords,
     "replace_att": ReplaceAttribute,
     "replace_obj": ReplaceObject,
     "replace_rel": ReplaceRelation,
@@ -97,7 +106,7 @@ def main() -> None:
                 "coverage": len(both) / len(corpus),
                 "unsound": sum(not sound(caption, negative) for caption, negative in both),
                 "tag kept": tags_kept(both[:4000], other) if other else float("nan"),
-                **blind(pairs),
+                **blind(pairs, as_long=captions if name.startswith("add") else None),
                 "negatives/s": len(both) / seconds,
             }
             for caption, negative in random.Random(1).sample(both, given.examples):
@@ -122,17 +131,27 @@ def sound(caption: AnnotatedCaption, negative: Negative) -> bool:
     same_outside = other[: negative.start] == text[: negative.start] and (not tail or other[-tail:] == text[-tail:])
     words = [re.findall(r"[\w'-]+", t.lower()) for t in (text, other)]
     bag = [Counter(w for w in side if w not in ("a", "an")) for side in words]
-    spans = [
-        t.lower().split() for t in (text[negative.start : negative.end], other[negative.start : len(other) - tail])
-    ]
-    new = spans[1]
-    right = all(article(b) == a for a, b in pairwise(new) if a in ("a", "an"))
+    # What the caption's author got wrong ("a open field") and the edit left as it was is not the edit's fault.
+    touched = _articles(other) - _articles(text)
+    right = all(article(word) == before for before, word in touched)
     swapped = not negative.kind.startswith("swap") or bag[0] == bag[1]
     return words[0] != words[1] and same_outside and right and swapped
 
 
-def blind(pairs: Pairs, count: int = 16_000) -> dict[str, float]:
-    """Tells captions from negatives by their words alone; a quarter of the images is for the test."""
+def _articles(text: str) -> Counter[tuple[str, str]]:
+    words = (text.lower() if text.isupper() else text).split()
+    return Counter((a.lower(), b) for a, b in pairwise(words) if a.lower() in ("a", "an"))
+
+
+def blind(pairs: Pairs, count: int = 16_000, as_long: list[tuple[int, str]] | None = None) -> dict[str, float]:
+    """Tells captions from negatives by their words alone; a quarter of the images is for the test.
+
+    Args:
+        pairs: Image, caption, negative.
+        count: How many of them.
+        as_long: Captions to set against the negatives in the place of their own: each gets one of the same number of
+            words. Without it what was added is told by length alone.
+    """
     rng = random.Random(0)
     pairs = sorted(pairs)
     rng.shuffle(pairs)
@@ -140,6 +159,8 @@ def blind(pairs: Pairs, count: int = 16_000) -> dict[str, float]:
     images = sorted({image for image, _, _ in pairs})
     rng.shuffle(images)
     held = set(images[: len(images) // 4])
+    if as_long is not None:
+        pairs = _with_captions_as_long(pairs, as_long, held, rng)
     train = [pair for pair in pairs if pair[0] not in held]
     test = [pair for pair in pairs if pair[0] in held]
     vectors = CountVectorizer(ngram_range=(1, 3), min_df=2, token_pattern=r"\S+", binary=True)
@@ -152,6 +173,21 @@ def blind(pairs: Pairs, count: int = 16_000) -> dict[str, float]:
         "paired": float(((true > false) + 0.5 * (true == false)).mean()),
         "pairs": len(pairs),
     }
+
+
+def _with_captions_as_long(pairs: Pairs, captions: list[tuple[int, str]], held: set[int], rng: random.Random) -> Pairs:
+    pools: dict[tuple[bool, int], list[str]] = {}
+    for image, text in captions:
+        pools.setdefault((image in held, len(_spaced(text).split())), []).append(text)
+    for pool in pools.values():
+        rng.shuffle(pool)
+    found = []
+    for image, _, negative in pairs:
+        # Each caption once; negatives of a length that is used up or that no caption has are left out.
+        pool = pools.get((image in held, len(_spaced(negative).split())))
+        if pool:
+            found.append((image, pool.pop(), negative))
+    return found
 
 
 def _spaced(text: str) -> str:

@@ -1,5 +1,6 @@
 """What the README says can be typed, and every notebook runs."""
 
+import json
 import os
 import re
 import shlex
@@ -19,7 +20,9 @@ COMMANDS = [
     for line in block.replace("\\\n", " ").splitlines()
     if "lightning_cr" in line
 ]
-RUNS = [command for command in COMMANDS if command.startswith("python -m lightning_cr")]
+OURS = [command for command in COMMANDS if command.startswith("python -m lightning_cr")]
+LOOKS = [command for command in OURS if " negatives " in command]
+RUNS = [command for command in OURS if command not in LOOKS]
 
 
 def test_the_readme_has_the_two_commands():
@@ -36,6 +39,14 @@ def test_every_command_of_the_readme_is_understood(cli, capsys, command):
         del words[position - 1 : position + 1]  # there is no run to go on with here
     assert cli(*words, "--print_config") == 0, capsys.readouterr().err
     assert yaml.safe_load(capsys.readouterr().out)["model"]
+
+
+@pytest.mark.parametrize("command", LOOKS)
+def test_every_look_at_negatives_runs(cli, capsys, tmp_path, command):
+    captions = ["A black dog on top of a red couch.", "Two men riding brown horses in a field."]
+    (tmp_path / "captions.txt").write_text("\n".join(captions))
+    (tmp_path / "dataset_coco.json").write_text(json.dumps([{"image": "1.jpg", "caption": captions}]))
+    assert cli(*shlex.split(command)[3:]) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)\)", README))))

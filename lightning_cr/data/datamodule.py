@@ -207,7 +207,9 @@ class CompositionData(pl.LightningDataModule):
         """The first held-out samples with their negatives, as a batch, for a picture of what the model sees."""
         samples = TrainingSamples(self.held_out, self.negatives, self.kinds, self.seed)
         rows = [samples[0, index] for index in range(min(count, len(samples)))]
-        return Collate(self.tokenizer, self.kinds, pictures=self.source.pictured and bool(self.source.kinds))(rows), rows
+        return Collate(self.tokenizer, self.kinds, pictures=self.source.pictured and bool(self.source.kinds))(
+            rows
+        ), rows
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Counts what could not be read, in the main process, and stops past the limit."""

@@ -103,7 +103,23 @@ _DOUBLING = frozenset(
 
 _TAGS = ("VB", "VBZ", "VBG", "VBD", "VBN")
 
-_A_BEFORE_VOWEL = ("eu", "ewe", "once", "one-", "ubiq", "ufo", "uk", "uni", "ura", "uri", "usa", "use", "usu", "ute")
+_A_BEFORE_VOWEL = (
+    "eu",
+    "ewe",
+    "once",
+    "one-",
+    "ubiq",
+    "ufo",
+    "uk",
+    "uni",
+    "ura",
+    "uri",
+    "usa",
+    "use",
+    "usu",
+    "ute",
+    "uti",
+)
 _AN_DESPITE_UNI = ("unid", "unil", "unim", "unin")
 _AN_BEFORE_CONSONANT = ("heir", "honest", "honor", "honour", "hour")
 _LETTERS_WITH_AN = frozenset("AEFHILMNORSX")

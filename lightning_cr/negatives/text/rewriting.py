@@ -54,7 +54,9 @@ def rewrite(
             before = tokens[start - 1]
             wanted = before.text.lower()
             if wanted == "a" or wanted == "an":
-                right = article(new.partition(" ")[0])
+                word = new.partition(" ")[0]
+                # "SUV" is spelled out, but not "MAN" where all is in capitals
+                right = article(word.lower() if text.isupper() else word)
                 if right != wanted:
                     begin = before.start
                     cased = _like(before.text, right, caption)

@@ -3,27 +3,53 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
-from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
-from lightning_cr.negatives.text.reading import NounPhrase, Reading, are_alike, read, says_the_same_swapped
-from lightning_cr.negatives.text.rewriting import raw, rewrite, rotated
+from lightning_cr.negatives.text.assertions import Assertions
+from lightning_cr.negatives.text.fluent import Edit, FluentRule
+from lightning_cr.negatives.text.reading import NounPhrase, Reading, are_alike, says_the_same_swapped
+from lightning_cr.negatives.text.rewriting import rotated
+from lightning_cr.negatives.text.swapping import Stretch, is_movable, is_owned, swapped
 
 __all__ = ["SwapObjects"]
 
 _FINITE = frozenset(("VBZ", "VBP"))
 
 
-class SwapObjects(TextRule):
-    """Swaps the nouns of two neighbouring things; AHNPL calls it the relation swap.
+class SwapObjects(FluentRule):
+    """Swaps the nouns of two things; AHNPL calls it the relation swap.
 
-    The nouns alone change places where number and article allow it, so that qualities stay behind ("a red cube and a
-    blue ball"); the whole phrases do otherwise ("two dogs on grass"). Where the relation says the same both ways
-    ("next to", "and"), only nouns that leave different qualities behind are swapped.
+    Without a corpus these are neighbours that the lexicon knows. The nouns alone change places where number and article
+    allow it, so that qualities stay behind ("a red cube and a blue ball"); the whole phrases do otherwise ("two dogs on
+    grass"). Where the relation says the same both ways ("next to", "and"), only nouns that leave different qualities
+    behind are swapped.
+
+    Once it has learned from a corpus it swaps any two nouns, known or not, if that asserts something new (see
+    :class:`Assertions`), and draws the swap by how well each noun fits its new neighbours. Options:
+    :class:`FluentRule`.
     """
 
-    def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
-        """See :class:`TextRule`."""
-        reading = read(caption, self.lexicon)
+    def __init__(self, *, coverage: float = 0.33) -> None:
+        super().__init__(coverage=coverage)
+
+    def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
+        """All swaps of two nouns."""
+        things = reading.things
+        if len(things) < 2:
+            return
+        movable = [is_movable(thing, reading) for thing in things]
+        asserted = Assertions(reading, self.lexicon.tables.symmetric)
+        for j, second in enumerate(things):
+            for i, first in enumerate(things[:j]):
+                if not (movable[i] and movable[j]) or are_alike(first, second) or not _may_fit(first, second):
+                    continue
+                if asserted.swap_is_false(i, j) or (
+                    sorted(first.modifiers) != sorted(second.modifiers) and asserted.describes(i, j)
+                ):
+                    yield swapped(_noun(first, reading), _noun(second, reading))
+
+    def plain(self, reading: Reading, rng: random.Random) -> Edit | None:
+        """The first swap of two neighbours from a random thing on."""
         measures = self.lexicon.tables.measures
         symmetric = self.lexicon.tables.symmetric
         things = reading.things
@@ -31,37 +57,26 @@ class SwapObjects(TextRule):
             first, second = things[i], things[i + 1]
             if first.head is None or second.head is None or are_alike(first, second):
                 continue
-            if _is_owned(first, reading) or _is_owned(second, reading):
+            if is_owned(first, reading) or is_owned(second, reading):
                 continue
-            portion = _is_portion(i, reading, measures) or _is_portion(i + 1, reading, measures)
-            if portion:
+            if _is_portion(i, reading, measures) or _is_portion(i + 1, reading, measures):
                 continue
             same_both_ways = says_the_same_swapped(first, second, reading, symmetric)
             if _nouns_fit(first, second):
-                if same_both_ways and sorted(first.modifiers) == sorted(second.modifiers):
-                    continue
-                one, other = (_compound(first, reading), first.end), (_compound(second, reading), second.end)
+                if not same_both_ways or sorted(first.modifiers) != sorted(second.modifiers):
+                    return swapped(_noun(first, reading), _noun(second, reading))
             elif not same_both_ways and _phrases_fit(first, second, reading):
-                one, other = (first.start, first.end), (second.start, second.end)
-            else:
-                continue
-            a, b = raw(caption, *one), raw(caption, *other)
-            return rewrite(caption, [(*one, b), (*other, a)], kind, a, b)
+                return swapped((first.start, first.end), (second.start, second.end))
         return None
 
 
-def _compound(thing: NounPhrase, reading: Reading) -> int:
-    """First token of what goes along with a noun: nouns before it ("baseball uniform") do, adjectives do not."""
+def _noun(thing: NounPhrase, reading: Reading) -> Stretch:
+    """A noun with what goes along with it: nouns before it ("baseball uniform") do, adjectives do not."""
     start = thing.core
     first = thing.start + 1 if thing.determiner else thing.start
     while start > first and reading.caption.tokens[start - 1].tag in ("NN", "NNP"):
         start -= 1
-    return start
-
-
-def _is_owned(thing: NounPhrase, reading: Reading) -> bool:
-    words = reading.words
-    return (thing.end < len(words) and words[thing.end] == "'s") or (thing.start > 0 and words[thing.start - 1] == "'s")
+    return start, thing.end
 
 
 def _is_portion(i: int, reading: Reading, measures: frozenset[str]) -> bool:
@@ -75,10 +90,15 @@ def _is_portion(i: int, reading: Reading, measures: frozenset[str]) -> bool:
     return holder.head_word in measures or (holder.head is not None and holder.head.group != "gatherings")
 
 
+def _may_fit(first: NounPhrase, second: NounPhrase) -> bool:
+    """Whether number and article allow it, as far as the lexicon knows the nouns; the corpus tells the rest."""
+    return first.plural == second.plural and (
+        first.head is None or second.head is None or (first.head.number == "mass") == (second.head.number == "mass")
+    )
+
+
 def _nouns_fit(first: NounPhrase, second: NounPhrase) -> bool:
-    if first.head is None or second.head is None or first.plural != second.plural:
-        return False
-    return (first.head.number == "mass") == (second.head.number == "mass")
+    return first.head is not None and second.head is not None and _may_fit(first, second)
 
 
 def _phrases_fit(first: NounPhrase, second: NounPhrase, reading: Reading) -> bool:

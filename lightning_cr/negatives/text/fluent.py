@@ -1,0 +1,150 @@
+"""The base of swaps and additions: all edits of a caption are listed, and drawn by how the result reads."""
+
+from __future__ import annotations
+
+import random
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lightning_cr.errors import ConfigError
+from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
+from lightning_cr.negatives.text.context import CorpusContext
+from lightning_cr.negatives.text.flows import Flow, Run, balance_flows, runs
+from lightning_cr.negatives.text.ngrams import NGrams
+from lightning_cr.negatives.text.reading import Reading, read
+from lightning_cr.negatives.text.rewriting import raw, rewrite
+
+__all__ = ["Edit", "FluentRule", "Part", "plain_words"]
+
+Part = tuple[int, int, tuple[tuple[int, int] | str, ...]]
+"""First token and one past the last that go, and what comes: other tokens of the caption, or words."""
+
+
+@dataclass(slots=True, eq=False)
+class Edit:
+    """A change of a caption.
+
+    Attributes:
+        parts: What goes and what comes, in order.
+        original: What the record names as taken out: tokens, or words.
+        replacement: What it names as put in.
+        offered: Logarithm of the chance with which it was put up to be drawn, if not for certain.
+    """
+
+    parts: tuple[Part, ...]
+    original: tuple[int, int] | str
+    replacement: tuple[int, int] | str
+    offered: float = 0.0
+
+    def words(self, words: Sequence[str]) -> list[str]:
+        """The caption's words after the change."""
+        result: list[str] = []
+        done = 0
+        for start, end, new in self.parts:
+            result += words[done:start]
+            for piece in new:
+                new_words = piece.split() if isinstance(piece, str) else words[piece[0] : piece[1]]
+                result += ["a" if word == "an" else word for word in new_words]
+            done = end
+        return [*result, *words[done:]]
+
+
+class FluentRule(TextRule):
+    """Makes one of the edits that a caption allows.
+
+    Without a corpus they are drawn with equal chances. Once it has learned from one (see :meth:`TextNegatives.learn`),
+    an edit is drawn by how likely the corpus finds its words in their new places, over the old, and by what keeps the
+    words that come and go in balance (see :mod:`lightning_cr.negatives.text.flows`). Captions where nothing fits are
+    left alone.
+
+    Args:
+        coverage: Share of a corpus's captions that get a negative, as far as they can: the fewer, the harder to tell
+            from captions. Without a corpus it does nothing.
+
+    Raises:
+        ConfigError: A share that is not above 0 and up to 1.
+    """
+
+    def __init__(self, *, coverage: float) -> None:
+        if not 0 < coverage <= 1:
+            raise ConfigError(f"coverage is {coverage}; it must be above 0 and at most 1, such as 0.3")
+        self.coverage = coverage
+        self._ngrams: NGrams | None = None
+        self._factors: dict[Run, float] = {}
+        self._reluctance = 0.0
+
+    @abstractmethod
+    def edits(self, reading: Reading, rng: random.Random) -> Iterable[Edit]:
+        """What could be changed; every one makes the caption false as far as the text tells.
+
+        Args:
+            reading: The caption.
+            rng: For those who have too many to weigh and put up some.
+        """
+
+    def plain(self, reading: Reading, rng: random.Random) -> Edit | None:
+        """Draws an edit without a corpus."""
+        found = list(self.edits(reading, rng))
+        return rng.choice(found) if found else None
+
+    def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
+        """Takes over a corpus's counts, and balances what comes with what goes.
+
+        Args:
+            context: Counts of the corpus.
+            captions: An even sample of it.
+        """
+        self._ngrams = context.ngrams
+        flows = []
+        words = []
+        for index, caption in enumerate(captions):
+            reading = read(caption, self.lexicon)
+            words.append(plain_words(reading))
+            edits = self.edits(reading, random.Random(index))
+            flows.append([self._flow(words[-1], edit, context.ngrams) for edit in edits])
+        self._factors, self._reluctance = balance_flows(words, flows, self.coverage)
+
+    def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
+        """See :class:`TextRule`."""
+        reading = read(caption, self.lexicon)
+        edit = self.plain(reading, rng) if self._ngrams is None else self._draw(reading, self._ngrams, rng)
+        return None if edit is None else self.write(caption, edit, kind)
+
+    def write(self, caption: AnnotatedCaption, edit: Edit, kind: str) -> Negative | None:
+        """Puts an edit into the caption's text."""
+        changes = [(start, end, " ".join(_text(caption, new) for new in pieces)) for start, end, pieces in edit.parts]
+        return rewrite(caption, changes, kind, _text(caption, edit.original), _text(caption, edit.replacement))
+
+    def _draw(self, reading: Reading, ngrams: NGrams, rng: random.Random) -> Edit | None:
+        words = plain_words(reading)
+        found = list(self.edits(reading, rng))
+        weights = [self._flow(words, edit, ngrams).weight(self._factors) for edit in found]
+        left = rng.random() * (sum(weights) + self._reluctance)
+        for edit, weight in zip(found, weights, strict=True):
+            left -= weight
+            if left <= 0:
+                return edit
+        return None
+
+    def _flow(self, words: list[str], edit: Edit, ngrams: NGrams) -> Flow:
+        changed = edit.words(words)
+        start, longer = edit.parts[0][0], len(changed) - len(words)
+        end = edit.parts[-1][1]
+        gain = ngrams.likelihood(changed, start, end + longer) - ngrams.likelihood(words, start, end) - edit.offered
+        # Two words around what changes are all that a run of three can see.
+        begin = max(0, start - 3)
+        old, new = runs(words[begin : end + 3]), runs(changed[begin : end + longer + 3])
+        put_in, taken_out = [run for run in new if run not in old], [run for run in old if run not in new]
+        if longer:
+            put_in = [*dict.fromkeys((word,) for word in changed), *(run for run in put_in if len(run) > 1)]
+        return Flow(gain, put_in, taken_out, longer)
+
+
+def plain_words(reading: Reading) -> list[str]:
+    """A caption's words in lower case, with "a" for "an", which follows by itself."""
+    return ["a" if word == "an" else word for word in reading.words]
+
+
+def _text(caption: AnnotatedCaption, piece: tuple[int, int] | str) -> str:
+    return piece if isinstance(piece, str) else raw(caption, *piece)

@@ -1,0 +1,185 @@
+"""Swaps that go by a corpus: what may change places, what may not, and that nothing else changes."""
+
+import json
+import os
+import pickle
+import random
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from lightning_cr.errors import ConfigError
+from lightning_cr.negatives.text import SwapAttributes, SwapNounPhrases, SwapObjects, TextNegatives
+from lightning_cr.negatives.text.flows import Flow, balance_flows, runs
+from lightning_cr.negatives.text.inflection import article
+from lightning_cr.negatives.text.lexicon import Lexicon
+from lightning_cr.negatives.text.ngrams import NGrams
+from lightning_cr.negatives.text.reading import read
+from lightning_cr.negatives.text.rewriting import rewrite
+from lightning_cr.negatives.text.tagging import Tagger
+
+DATA = Path(os.environ.get("LIGHTNING_CR_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
+KARPATHY = DATA / "retrieval" / "coco_karpathy_test.json"
+TAG = Tagger()
+LEXICON = Lexicon()
+RULES = {"swap_obj": SwapObjects, "swap_np": SwapNounPhrases, "swap_att": SwapAttributes}
+
+
+def possible(rule, text):
+    """Every edit that a learned rule would weigh, as texts."""
+    rule.bind(LEXICON)
+    caption = TAG(text)
+    edits = rule.edits(read(caption, LEXICON), random.Random(0))
+    return {negative.text for edit in edits if (negative := rule.write(caption, edit, "kind")) is not None}
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "never"),
+    [
+        ("A man riding a horse", {"A horse riding a man"}, set()),
+        ("A zorp under a blick", {"A blick under a zorp"}, set()),
+        ("An elephant under a tree", {"A tree under an elephant"}, set()),
+        (
+            "A man in a suit and a woman in a dress",
+            {"A woman in a suit and a man in a dress"},
+            set(),
+        ),
+        ("a red cube and a blue ball", {"a red ball and a blue cube"}, set()),
+        # said the same way round
+        ("a cat and a dog", set(), {"a dog and a cat"}),
+        ("a man in a suit in a room", set(), {"a man in a room in a suit"}),
+        ("a man riding a wave on a surfboard", set(), {"a man riding a surfboard on a wave"}),
+        ("a man in a kitchen with a dog", set(), {"a dog in a kitchen with a man"}),
+        ("a cat on a bed and a dog", set(), {"a dog on a bed and a cat"}),
+        ("a woman in a shirt and skirt playing tennis", set(), {"a woman in a skirt and shirt playing tennis"}),
+        ("a bowl of soup on a table", set(), {"a soup of bowl on a table", "a bowl of table on a soup"}),
+        ("the man's hat on a chair", set(), {"the hat's man on a chair"}),
+        ("a child on a boy", set(), {"a boy on a child"}),
+    ],
+)
+def test_nouns(text, wanted, never):
+    made = possible(SwapObjects(), text)
+    assert wanted <= made
+    assert not never & made
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "never"),
+    [
+        ("A red cube on a blue ball", {"A blue ball on a red cube"}, set()),
+        ("Two dogs on the green grass", {"The green grass on two dogs"}, set()),
+        ("the two dogs are on a couch", set(), {"a couch are on the two dogs"}),
+        ("a man stands next to an old bike", set(), {"an old bike stands next to a man"}),
+        ("a woman in a white shirt and a skirt", set(), {"a woman in a skirt and a white shirt"}),
+    ],
+)
+def test_noun_phrases(text, wanted, never):
+    made = possible(SwapNounPhrases(), text)
+    assert wanted <= made
+    assert not never & made
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "never"),
+    [
+        ("a small vase on a wooden table", {"a wooden vase on a small table"}, set()),
+        ("An orange cat on a red couch", {"A red cat on an orange couch"}, set()),
+        ("a zebra rug and a leopard pillow", {"a leopard rug and a zebra pillow"}, set()),
+        ("two dogs and three cats", {"three dogs and two cats"}, set()),
+        ("a black cat on a chair", {"a cat on a black chair"}, set()),
+        ("an orange cat on a chair", {"a cat on an orange chair"}, set()),
+        # of a kind that the other has, of no thing, or not one word
+        ("a black cat on a red chair", set(), {"a cat on a black red chair", "a cat on a red black chair"}),
+        ("a beautiful cat on a chair", set(), {"a cat on a beautiful chair"}),
+        ("a brick wall of a building", set(), {"a wall of a brick building"}),
+        ("a group of people on a beach", set(), {"an of people on a group beach"}),
+        ("a red couch and a blue sofa", set(), {"a blue couch and a red sofa"}),
+        ("a red cube and a red ball", set(), {"a cube and a red red ball"}),
+    ],
+)
+def test_attributes(text, wanted, never):
+    made = possible(SwapAttributes(), text)
+    assert wanted <= made
+    assert not never & made
+
+
+def test_moves_can_be_left_out():
+    assert possible(SwapAttributes(moves=False), "a black cat on a chair") == set()
+
+
+def test_the_likely_place_is_preferred():
+    ngrams = NGrams()
+    for text in ["a man on a horse .", "a woman on a horse .", "a man on a bike ."] * 5:
+        ngrams.count(text.split())
+    ngrams.prune()
+    seen, unseen = (text.split() for text in ("a woman on a bike .", "a bike on a woman ."))
+    assert ngrams.likelihood(seen, 0, 6) > ngrams.likelihood(unseen, 0, 6)
+
+
+def test_balance_brings_in_as_many_as_it_takes_out():
+    captions, flows = [], []
+    rng = random.Random(0)
+    for _ in range(600):
+        one = rng.choice(["x", "x", "y"])
+        other = "y" if one == "x" else "x"
+        captions.append(["a", one, "b"])
+        new = ["a", other, "b"]
+        put_in = [run for run in runs(new) if run not in runs(captions[-1])]
+        taken_out = [run for run in runs(captions[-1]) if run not in runs(new)]
+        flows.append([Flow(0.0, put_in, taken_out)])
+    for coverage in (0.2, 0.5):
+        factors, reluctance = balance_flows(captions, flows, coverage)
+        drawn = [found[0].weight(factors) for found in flows]
+        shares = [weight / (weight + reluctance) for weight in drawn]
+        assert sum(shares) / 600 == pytest.approx(coverage, abs=0.03)
+        into_y = sum(s for s, words in zip(shares, captions, strict=True) if words[1] == "x")
+        assert into_y / sum(shares) == pytest.approx(0.5, abs=0.1)
+
+
+def test_capitals_do_not_spell_out_words():
+    caption = TAG("A SUIT ON A DOG")
+    negative = rewrite(caption, [(1, 2, "MAN")], "kind", "SUIT", "MAN")
+    assert negative.text == "A MAN ON A DOG"
+    assert article("utility") == "a"
+
+
+@pytest.mark.parametrize("rule", RULES.values())
+def test_coverage_is_checked_at_once(rule):
+    with pytest.raises(ConfigError, match="coverage is 0; it must be above 0"):
+        rule(coverage=0)
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    if not KARPATHY.is_file():
+        pytest.skip(f"no captions at {KARPATHY}; set LIGHTNING_CR_TEST_DATA")
+    return [TAG(text) for row in json.loads(KARPATHY.read_text())[:1000] for text in row["caption"]]
+
+
+@pytest.fixture(scope="module")
+def door(corpus):
+    door = TextNegatives(rules={kind: rule() for kind, rule in RULES.items()})
+    door.learn(corpus)
+    return door
+
+
+def test_real_captions(corpus, door):
+    again = pickle.loads(pickle.dumps(door))
+    covered = 0
+    for index, caption in enumerate(corpus):
+        made = door(caption, random.Random(index))
+        covered += any(made)
+        if index % 10 == 0:
+            assert made == again(caption, random.Random(index))
+        for negative in filter(None, made):
+            bags = [
+                Counter("a" if word == "an" else word for word in re.findall(r"\w+", text.lower()))
+                for text in (caption.text, negative.text)
+            ]
+            assert bags[0] == bags[1], (caption.text, negative)
+            assert negative.text != caption.text
+            assert negative.text.startswith(caption.text[: negative.start])
+            assert negative.text.endswith(caption.text[negative.end :])
+    assert covered / len(corpus) >= 0.5
