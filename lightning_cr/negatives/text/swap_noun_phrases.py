@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from lightning_cr.negatives.text.assertions import Assertions
 from lightning_cr.negatives.text.fluent import Edit, FluentRule
-from lightning_cr.negatives.text.reading import Reading, are_alike
-from lightning_cr.negatives.text.swapping import agrees, is_movable, swapped
+from lightning_cr.negatives.text.reading import Reading
+from lightning_cr.negatives.text.swapping import agrees, pairs, swapped
 
 __all__ = ["SwapNounPhrases"]
 
@@ -25,14 +25,8 @@ class SwapNounPhrases(FluentRule):
 
     def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
         """All swaps of two phrases."""
-        things = reading.things
-        if len(things) < 2:
-            return
-        movable = [is_movable(thing, reading) for thing in things]
         asserted = Assertions(reading, self.lexicon.tables.symmetric)
-        for j, second in enumerate(things):
-            for i, first in enumerate(things[:j]):
-                if not (movable[i] and movable[j]) or are_alike(first, second) or not agrees(first, second, reading):
-                    continue
-                if asserted.swap_is_false(i, j):
-                    yield swapped((first.start, first.end), (second.start, second.end))
+        for i, j in pairs(reading):
+            first, second = reading.things[i], reading.things[j]
+            if agrees(first, second, reading) and asserted.swap_is_false(i, j):
+                yield swapped((first.start, first.end), (second.start, second.end))

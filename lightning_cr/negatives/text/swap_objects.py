@@ -9,7 +9,7 @@ from lightning_cr.negatives.text.assertions import Assertions
 from lightning_cr.negatives.text.fluent import Edit, FluentRule
 from lightning_cr.negatives.text.reading import NounPhrase, Reading, are_alike, says_the_same_swapped
 from lightning_cr.negatives.text.rewriting import rotated
-from lightning_cr.negatives.text.swapping import Stretch, is_movable, is_owned, swapped
+from lightning_cr.negatives.text.swapping import Stretch, is_owned, pairs, swapped
 
 __all__ = ["SwapObjects"]
 
@@ -34,19 +34,14 @@ class SwapObjects(FluentRule):
 
     def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
         """All swaps of two nouns."""
-        things = reading.things
-        if len(things) < 2:
-            return
-        movable = [is_movable(thing, reading) for thing in things]
         asserted = Assertions(reading, self.lexicon.tables.symmetric)
-        for j, second in enumerate(things):
-            for i, first in enumerate(things[:j]):
-                if not (movable[i] and movable[j]) or are_alike(first, second) or not _may_fit(first, second):
-                    continue
-                if asserted.swap_is_false(i, j) or (
-                    sorted(first.modifiers) != sorted(second.modifiers) and asserted.describes(i, j)
-                ):
-                    yield swapped(_noun(first, reading), _noun(second, reading))
+        for i, j in pairs(reading):
+            first, second = reading.things[i], reading.things[j]
+            if _may_fit(first, second) and (
+                asserted.swap_is_false(i, j)
+                or (sorted(first.modifiers) != sorted(second.modifiers) and asserted.describes(i, j))
+            ):
+                yield swapped(_noun(first, reading), _noun(second, reading))
 
     def plain(self, reading: Reading, rng: random.Random) -> Edit | None:
         """The first swap of two neighbours from a random thing on."""

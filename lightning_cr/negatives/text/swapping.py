@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from lightning_cr.negatives.text.fluent import Edit
-from lightning_cr.negatives.text.reading import NounPhrase, Reading
+from collections.abc import Iterator
 
-__all__ = ["NOT_THINGS", "Stretch", "agrees", "is_movable", "is_owned", "swapped"]
+from lightning_cr.negatives.text.fluent import Edit
+from lightning_cr.negatives.text.reading import NounPhrase, Reading, are_alike
+
+__all__ = ["NOT_THINGS", "Stretch", "agrees", "is_movable", "is_owned", "pairs", "swapped"]
 
 Stretch = tuple[int, int]
 """First token and one past the last."""
@@ -28,6 +30,16 @@ _FINITE = frozenset(("VBZ", "VBP"))
 def swapped(one: Stretch, other: Stretch) -> Edit:
     """Two stretches in each other's place, the first in the caption named first."""
     return Edit(((*one, (other,)), (*other, (one,))), one, other)
+
+
+def pairs(reading: Reading) -> Iterator[tuple[int, int]]:
+    """Two things each, by number, that can leave their places and are not of one sort; the first comes first."""
+    things = reading.things
+    movable = [number for number, thing in enumerate(things) if is_movable(thing, reading)]
+    for at, second in enumerate(movable):
+        for first in movable[:at]:
+            if not are_alike(things[first], things[second]):
+                yield first, second
 
 
 def is_movable(thing: NounPhrase, reading: Reading) -> bool:
