@@ -36,7 +36,7 @@ class OptimizerConfig:
         beta1: Decay of the mean of gradients.
         beta2: Decay of the mean of squared gradients.
         eps: Added to the root of the second mean.
-        warmup_steps: Steps from 0 to the peak.
+        warmup_steps: Steps to the peak, in equal parts of it.
 
     Raises:
         ConfigError: A value out of range.
@@ -290,7 +290,7 @@ class CompositionTask(pl.LightningModule):
 
 
 def _warmup_cosine(warmup: int, steps: float) -> Callable[[int], float]:
-    """Factor on the learning rate at a step: linear from 0, then half a cosine to 0; 1 for ever where steps is inf.
+    """Factor on the learning rate at a step: equal parts up to 1, then half a cosine to 0, or 1 if steps is inf.
 
     A function and not an object, because LambdaLR would restore an object's number of steps over a longer run's.
     """
