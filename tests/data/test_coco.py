@@ -13,7 +13,10 @@ from PIL import Image
 
 from lightning_cr.data.base import sample_rng
 from lightning_cr.data.coco import CocoFolder
+from lightning_cr.data.collate import TrainingSamples
 from lightning_cr.errors import ConfigError, DataError
+from lightning_cr.negatives.text import ReplaceObject, TextNegatives
+from lightning_cr.negatives.text.tagging import Tagger
 
 DATA = Path(os.environ.get("LIGHTNING_CR_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
 
@@ -128,6 +131,18 @@ def test_by_caption_every_annotation_is_a_sample_and_pictures_are_told_apart(tmp
     assert [s.sample_id for s in samples] == list(range(6))
     assert [int(s.image[0, 0, 0]) for s in samples] == [1, 1, 1, 2, 2, 3]
     assert len(val) == 2
+
+
+@pytest.mark.parametrize("sample_by", ["image", "caption"])
+def test_each_sample_is_given_the_annotation_of_its_own_caption(tmp_path, sample_by):
+    captions = {1: ["a red dog", "a black cat on a bed"], 2: ["two cows"], 3: ["a bus", "a big train", "a blue car"]}
+    split, _ = opened(tree(tmp_path, train=captions), sample_by=sample_by)
+    negatives = TextNegatives(rules={"obj": ReplaceObject()})
+    corpus = [Tagger()(text) for text in split.texts]
+    plain, annotated = (TrainingSamples(split, negatives, ("obj",), 0, given) for given in (None, corpus))
+    for key in [(epoch, index) for epoch in range(3) for index in range(len(split))]:
+        assert annotated[key].sample.caption == corpus[annotated[key].sample.sample_id].text
+        assert annotated[key].negatives == plain[key].negatives
 
 
 def test_the_held_out_split_is_fixed(tmp_path):

@@ -218,7 +218,7 @@ def test_workers_and_pickling_change_nothing(root):
     [
         ("coco/val2014/COCO_val2014_000000000001.png", "coco/val2014/COCO_val2014_000000000001.png"),
         ("val2014/COCO_val2014_000000000001.png", "coco/val2014/COCO_val2014_000000000001.png"),
-        ("val2014/COCO_val2014_000000000001.png", "/home/x/coco/val2014/COCO_val2014_000000000001.png"),
+        ("val2014/COCO_val2014_000000000001.png", "/elsewhere/coco/val2014/COCO_val2014_000000000001.png"),
         ("images/train2017/000000000001.png", "coco/val2014/COCO_val2014_000000000001.jpg"),
         ("train2017/000000000001.png", 1),
         ("train2017/000000000001.png", "1"),
