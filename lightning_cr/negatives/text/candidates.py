@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from lightning_cr.negatives.text.lexicon import Concept, Link
 from lightning_cr.negatives.text.reading import NounPhrase, Quality, Reading, Relation
 
-__all__ = ["Candidate", "Role", "attributes", "candidates", "objects", "relations"]
+__all__ = ["Candidate", "Role", "attributes", "candidates", "objects", "relations", "worth_replacing"]
 
 Role = Literal["object", "attribute", "relation"]
 
@@ -47,6 +47,12 @@ class Candidate:
 def candidates(reading: Reading) -> list[Candidate]:
     """All concepts of a caption that can be replaced: things, then qualities, then relations."""
     return [one for one in (*objects(reading), *attributes(reading), *relations(reading)) if one.choices]
+
+
+def worth_replacing(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Those with a choice; what is a last resort only where there is nothing else."""
+    found = [candidate for candidate in candidates if candidate.choices]
+    return [candidate for candidate in found if not candidate.last_resort] or found
 
 
 def objects(reading: Reading) -> Iterator[Candidate]:

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lightning_cr.negatives.text.candidates import Candidate, attributes
+from lightning_cr.negatives.text.fluent_replacing import FluentReplacing
 from lightning_cr.negatives.text.reading import Reading
-from lightning_cr.negatives.text.replacing import ReplacingRule
 
 __all__ = ["ReplaceAttribute"]
 
 
-class ReplaceAttribute(ReplacingRule):
+class ReplaceAttribute(FluentReplacing):
     """Puts another quality of the same kind in the place of one.
 
     Args:
         counts: Whether numbers count as qualities ("two dogs" becomes "four dogs").
-        reluctance: As of :class:`ReplacingRule`.
+        coverage: As of :class:`FluentRule`.
     """
 
-    def __init__(self, *, counts: bool = True, reluctance: float = 0.0) -> None:
-        super().__init__(reluctance=reluctance)
+    def __init__(self, *, counts: bool = True, coverage: float = 0.6) -> None:
+        super().__init__(coverage=coverage)
         self.counts = counts
 
     def candidates(self, reading: Reading) -> Iterable[Candidate]:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lightning_cr.negatives.text.candidates import Candidate, relations
+from lightning_cr.negatives.text.fluent_replacing import FluentReplacing
 from lightning_cr.negatives.text.reading import Reading
-from lightning_cr.negatives.text.replacing import ReplacingRule
 
 __all__ = ["ReplaceRelation"]
 
 
-class ReplaceRelation(ReplacingRule):
+class ReplaceRelation(FluentReplacing):
     """Puts another relation between the same things, or another action in the place of one.
 
     Args:
         fallback: Whether to take what the lexicon marks as a last resort ("with" becomes "without") where no other
             relation of the caption can be replaced.
-        reluctance: As of :class:`ReplacingRule`.
+        coverage: As of :class:`FluentRule`.
     """
 
-    def __init__(self, *, fallback: bool = True, reluctance: float = 0.0) -> None:
-        super().__init__(reluctance=reluctance)
+    def __init__(self, *, fallback: bool = True, coverage: float = 0.8) -> None:
+        super().__init__(coverage=coverage)
         self.fallback = fallback
 
     def candidates(self, reading: Reading) -> Iterable[Candidate]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
-from lightning_cr.negatives.text.candidates import Candidate
+from lightning_cr.negatives.text.candidates import Candidate, worth_replacing
 from lightning_cr.negatives.text.context import Change, ClueCounts, CorpusContext, balance, pick
 from lightning_cr.negatives.text.reading import Reading, read
 from lightning_cr.negatives.text.rewriting import raw, rewrite, rotated
@@ -77,7 +77,7 @@ class ReplacingRule(TextRule):
             index = pick([change for _, change in weighed], self._factors, self.reluctance, rng)
             return None if index is None else (weighed[index][0], weighed[index][1][1])
         # Round from a random place on to the first that can be replaced.
-        found = _worth(rotated(list(self.candidates(reading)), rng))
+        found = worth_replacing(rotated(list(self.candidates(reading)), rng))
         return (found[0], rng.choice(found[0].choices)) if found else None
 
     def choose(self, candidate: Candidate, reading: Reading, rng: random.Random) -> str:
@@ -93,7 +93,7 @@ class ReplacingRule(TextRule):
 
     def _weighed(self, reading: Reading, context: CorpusContext) -> list[tuple[Candidate, Change]]:
         weighed = []
-        for candidate in _worth(self.candidates(reading)):
+        for candidate in worth_replacing(self.candidates(reading)):
             old, chances = _old(candidate, reading), self._chances(candidate, reading, context)
             # Liu's Metropolised Gibbs step (1996): to leave p is as likely as to come back to it, and more is changed
             # than where the original is drawn again as well.
@@ -105,9 +105,3 @@ class ReplacingRule(TextRule):
 
 def _old(candidate: Candidate, reading: Reading) -> str:
     return " ".join(reading.words[candidate.start : candidate.end])
-
-
-def _worth(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Those with a choice; what is a last resort only where there is nothing else."""
-    found = [candidate for candidate in candidates if candidate.choices]
-    return [candidate for candidate in found if not candidate.last_resort] or found
