@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
 
-__all__ = ["Sample", "Source", "Split", "sample_rng"]
+__all__ = ["Sample", "Source", "Split", "positive_rng", "sample_rng"]
 
 
 @dataclass
@@ -29,6 +29,8 @@ class Sample:
         negatives: Slot name to a negative that the source itself makes, with the picture it is true of or None; a slot
             named here is not filled by a text rule.
         skipped: One line for each input that could not be read and was replaced.
+        another: Draws another true caption of the image, worded differently, or None where it has no other; asked only
+            where positive texts are wanted. None where the source has none (:attr:`Source.rewords`).
     """
 
     image: Tensor
@@ -38,6 +40,7 @@ class Sample:
     annotated: AnnotatedCaption | None = None
     negatives: dict[str, tuple[Negative, Tensor | None]] | None = None
     skipped: tuple[str, ...] = ()
+    another: Callable[[random.Random], str | None] | None = None
 
 
 class Split(ABC):
@@ -89,6 +92,9 @@ class Source(ABC):
     pictured: bool = True
     """Whether these come with the pictures that they are true of."""
 
+    rewords: bool = False
+    """Whether its samples can draw another true caption of their image (:attr:`Sample.another`)."""
+
     lexicon: str = "coco"
     """Which lexicon fits its captions, where the configuration names none."""
 
@@ -123,3 +129,8 @@ def sample_rng(seed: int, epoch: int, index: int) -> random.Random:
     True
     """
     return random.Random(f"{seed}/{epoch}/{index}")
+
+
+def positive_rng(seed: int, epoch: int, index: int) -> random.Random:
+    """As :func:`sample_rng`, of the positive text alone: with it and without, all else is drawn the same."""
+    return random.Random(f"{seed}/{epoch}/{index}/positive")

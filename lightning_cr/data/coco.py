@@ -6,6 +6,7 @@ import logging
 import random
 import shlex
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,7 +149,14 @@ class CocoSplit(Split):
             sample_id=row,
             image_id=int(self._ids[picture]),
             skipped=tuple(skipped),
+            another=partial(self._another, picture, row),
         )
+
+    def _another(self, picture: int, row: int, rng: random.Random) -> str | None:
+        """Another caption of the picture, each of those with other words as likely."""
+        rows = range(int(self._starts[picture]), int(self._starts[picture + 1]))
+        others = [text for text in map(self._texts.__getitem__, rows) if text != self._texts[row]]
+        return rng.choice(others) if others else None
 
     def _index(self, image_id: int) -> int:
         index = int(np.searchsorted(self._ids, image_id))
@@ -180,6 +188,8 @@ class CocoFolder(Source):
         crop_scale: Share of the picture's area that a random crop keeps, least and most.
         max_skipped: Bad entries (captions without text, missing pictures, unreadable files) to put up with.
     """
+
+    rewords = True
 
     def __init__(
         self,
