@@ -10,13 +10,18 @@ import yaml
 from tests.conftest import COCO, ROOT, losses
 
 TINY = ROOT / "tests" / "tiny.yaml"
-CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 METHODS = [path for path in CONFIGS if "losses" in yaml.safe_load(path.read_text())["model"]]
 DATA = [path for path in CONFIGS if path not in METHODS]
 SEVEN = ("replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att", "add_obj", "add_att")
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def name(path):
+    """Of the run, and of the test."""
+    return yaml.safe_load(path.read_text()).get("name", path.stem)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=name)
 def test_a_config_survives_printing_and_reading_again(cli, config, capsys, tmp_path):
     assert cli("fit", "--config", config, "--print_config") == 0
     printed = capsys.readouterr().out
@@ -26,8 +31,8 @@ def test_a_config_survives_printing_and_reading_again(cli, config, capsys, tmp_p
     assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(printed)
 
 
-@pytest.mark.parametrize("data", DATA, ids=lambda path: path.stem)
-@pytest.mark.parametrize("method", METHODS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("data", DATA, ids=name)
+@pytest.mark.parametrize("method", METHODS, ids=name)
 def test_data_is_laid_over_every_method_without_touching_it(cli, method, data, capsys):
     cli("fit", "--config", method, "--print_config")
     alone = yaml.safe_load(capsys.readouterr().out)
@@ -39,23 +44,23 @@ def test_data_is_laid_over_every_method_without_touching_it(cli, method, data, c
         assert both["model"]["encoder"][key] == value
 
 
-@pytest.mark.parametrize("config", METHODS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("config", METHODS, ids=name)
 def test_fit_leaves_results_pictures_logs_and_checkpoints(cli, config, capsys, tmp_path):
     assert cli("fit", "--config", config, "--config", TINY) == 0
-    run = tmp_path / "runs" / config.stem / "version_0"
+    run = tmp_path / "runs" / name(config) / "version_0"
     shown = capsys.readouterr().out
     results = json.loads((run / "results.json").read_text())
-    for name in SEVEN:
-        assert name in shown
+    for category in SEVEN:
+        assert category in shown
         for moment in ("before", "after"):
-            score = results[moment][name]
+            score = results[moment][category]
             assert 0.0 <= score["accuracy"] <= 1.0
             assert score["n"] == 8
     sequence = losses(run)
     assert list(sequence) == [0, 1, 2, 3]
     assert all(math.isfinite(loss) for loss in sequence.values())
-    for name in ("curves.png", "samples.png", "config.yaml", "checkpoints/last.ckpt", "checkpoints/best.ckpt"):
-        assert (run / name).stat().st_size > 0, name
+    for file in ("curves.png", "samples.png", "config.yaml", "checkpoints/last.ckpt", "checkpoints/best.ckpt"):
+        assert (run / file).stat().st_size > 0, file
     assert list(run.glob("events.out.tfevents*"))
     saved = yaml.safe_load((run / "config.yaml").read_text())
     assert saved["model"]["optimizer"]["lr"] == 2e-3
