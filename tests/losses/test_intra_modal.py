@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from gloo_ranks import Ranks
 from loss_harness import Case, LossTests, as_leaves, gradients, logit, make_features
 
 from lightning_cr.batch import Features
@@ -157,3 +158,32 @@ def test_needs_and_refusals() -> None:
         ConfigError, match=r"without_positive: 'self' is for positive 'caption', not 'none'; leave it out"
     ):
         make(without_positive="self")
+
+
+def gathered(rank: int, world: int) -> tuple[Any, Any]:
+    """The positives of all ranks, and the gradient of this rank's from a sum in which row r weighs r + 1."""
+    whole = make_features(rows=6)
+    mine = as_leaves(
+        replace(
+            whole,
+            **{
+                name: value[3 * rank : 3 * rank + 3]
+                for name, value in vars(whole).items()
+                if isinstance(value, torch.Tensor) and value.dim() and len(value) == 6
+            },
+        )
+    )
+    everyone = mine.gather().all
+    assert torch.equal(everyone.positive_text, whole.positive_text)
+    assert torch.equal(everyone.positive_text_mask, whole.positive_text_mask)
+    value = (everyone.positive_text.sum((1, 2)) * torch.arange(1, 7)).sum()
+    (found,) = torch.autograd.grad(value, mine.positive_text)
+    bare = replace(mine, positive_text=mine.positive_text[:, :0], positive_text_mask=mine.positive_text_mask[:, :0])
+    return found[:, 0, 0].tolist(), tuple(bare.gather().all.positive_text.shape)
+
+
+def test_positives_of_all_ranks_are_gathered_with_gradient(two_ranks: Ranks) -> None:
+    first, second = two_ranks.run(gathered)
+    assert first[0] == [2, 4, 6]  # summed over both ranks
+    assert second[0] == [8, 10, 12]
+    assert first[1] == second[1] == (6, 0, 6)
