@@ -1,5 +1,6 @@
 """Every YAML in configs/ through the real command line, and what a run leaves behind."""
 
+import csv
 import json
 import math
 
@@ -186,3 +187,37 @@ def test_a_corpus_is_annotated_once_and_learned_from(cli, tmp_path, tree):
     assert first == second
     assert cli("fit", *arguments, "--name", "plain", "--data.negatives.context", "none") == 0
     assert losses(tmp_path / "runs/plain/version_0") != first, "what is put in depends on the corpus"
+
+
+@pytest.mark.parametrize("data", ["scenes", "coco"])
+def test_a_caption_is_set_against_another_of_its_image(cli, tmp_path, tree, data):
+    ceclip = ROOT / "configs/ceclip.yaml"
+    arguments = ["--config", ceclip, *COCO[2:], "--data.root", tree] if data == "coco" else []
+    arguments = arguments or ["--config", ceclip, "--config", TINY]
+    positive = (
+        "--model.losses.intra_modal.positive",
+        "caption",
+        "--data.positives",
+        1,
+        "--trainer.log_every_n_steps",
+        1,
+    )
+    assert cli("fit", *arguments, *positive) == 0
+    with (tmp_path / "runs/ceclip/version_0/metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["train/intra_modal/positives"]]
+    assert len(rows) == (4 if data == "scenes" else 3)
+    for row in rows:
+        assert math.isfinite(float(row["loss"]))
+        assert float(row["train/intra_modal/positives"]) > (0.5 if data == "scenes" else 0.99)
+        assert -1 <= float(row["train/intra_modal/positive_similarity"]) <= 1
+    saved = yaml.safe_load((tmp_path / "runs/ceclip/version_0/config.yaml").read_text())
+    assert saved["data"]["positives"] == 1
+    checkpoint = tmp_path / "runs/ceclip/version_0/checkpoints/last.ckpt"
+    assert cli("test", "--trainer.accelerator", "cpu", "--ckpt_path", checkpoint) == 0
+
+
+@pytest.mark.parametrize("method", ["ceclip", "as_released/ceclip", "as_released/ahnpl"])
+def test_a_method_trains_on_a_folder_of_photographs(cli, tmp_path, tree, method):
+    arguments = ("--config", ROOT / f"configs/{method}.yaml", *COCO[2:], "--data.root", tree)
+    assert cli("fit", *arguments, "--trainer.log_every_n_steps", 1, "--name", "run") == 0
+    assert all(math.isfinite(loss) for loss in losses(tmp_path / "runs/run/version_0").values())

@@ -30,7 +30,7 @@ class Sample:
             named here is not filled by a text rule.
         skipped: One line for each input that could not be read and was replaced.
         another: Draws another true caption of the image, worded differently, or None where it has no other; asked only
-            where positive texts are wanted. None where the source has none (:attr:`Source.rewords`).
+            where positive texts are wanted. None where the split has none (:attr:`Split.rewords`).
     """
 
     image: Tensor
@@ -65,6 +65,11 @@ class Split(ABC):
         """All captions, by sample id, where they are a fixed list that can be annotated once; else None."""
         return None
 
+    @property
+    def rewords(self) -> bool:
+        """Whether any image has another true caption (:attr:`Sample.another`)."""
+        return False
+
     def accepts(self, false_caption: str) -> bool:
         """Whether a text rule's negative may be trained on; all may, unless the source keeps something back."""
         return True
@@ -91,9 +96,6 @@ class Source(ABC):
 
     pictured: bool = True
     """Whether these come with the pictures that they are true of."""
-
-    rewords: bool = False
-    """Whether its samples can draw another true caption of their image (:attr:`Sample.another`)."""
 
     lexicon: str = "coco"
     """Which lexicon fits its captions, where the configuration names none."""

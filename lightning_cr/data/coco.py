@@ -119,6 +119,11 @@ class CocoSplit(Split):
         """The captions of all pictures."""
         return self._texts
 
+    @property
+    def rewords(self) -> bool:
+        """Whether any picture has more captions than one."""
+        return len(self._texts) > len(self._ids)
+
     def sample(self, index: int, rng: random.Random, epoch: int) -> Sample:
         """The sample at an index; an unreadable picture is replaced by another one, drawn from ``rng``.
 
@@ -188,8 +193,6 @@ class CocoFolder(Source):
         crop_scale: Share of the picture's area that a random crop keeps, least and most.
         max_skipped: Bad entries (captions without text, missing pictures, unreadable files) to put up with.
     """
-
-    rewords = True
 
     def __init__(
         self,

@@ -66,12 +66,6 @@ class CompositionData(pl.LightningDataModule):
         ):
             if value < least:
                 raise ConfigError(f"data.{name} is {value}; it must be {least} or more")
-        if positives and not source.rewords:
-            raise ConfigError(
-                f"data.positives is {positives}, but {type(source).__name__} has no other captions of an image; use"
-                " --data.positives 0"
-            )
-        self.positives = positives
         self.source = source
         self.root = Path(root).expanduser() if root else None
         self.batch_size = batch_size
@@ -80,6 +74,7 @@ class CompositionData(pl.LightningDataModule):
         self.seed = seed
         self.negatives = negatives
         self.benchmarks = benchmarks
+        self.positives = positives
         self.skipped: dict[str, None] = {}
         self._opened: tuple[Split, Split] | None = None
         self._corpus: AnnotatedCorpus | None = None
@@ -109,6 +104,11 @@ class CompositionData(pl.LightningDataModule):
                 self._learn()
             if self.source.no_training:
                 raise DataError(self.source.no_training)
+            if self.positives and not self.train.rewords:
+                raise ConfigError(
+                    f"data.positives is {self.positives}, but no image of the training split has another caption; use"
+                    " --data.positives 0"
+                )
             needed = self.batch_size * distributed.world_size()
             if len(self.train) < needed:
                 raise ConfigError(

@@ -153,8 +153,6 @@ class GivenNegatives(Source):
         ConfigError: A value out of range.
     """
 
-    rewords = True  # of a picture with several rows, the caption of another one
-
     def __init__(
         self,
         train: str,

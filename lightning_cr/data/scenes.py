@@ -46,7 +46,6 @@ class Scenes(Source):
     """
 
     lexicon = "scenes"
-    rewords = True
 
     def __init__(
         self,
@@ -116,6 +115,11 @@ class SceneSplit(Split):
         image = to_tensor(render(scene, self.pixels))
         another = partial(reworded, scene, wording)
         return Sample(image, annotated.text, number, number, annotated, negatives, another=another)
+
+    @property
+    def rewords(self) -> bool:
+        """Always: a scene has many wordings."""
+        return True
 
     def accepts(self, false_caption: str) -> bool:
         """Whether it names no held-out pair: what only false captions name would be learned to be false."""

@@ -3,13 +3,12 @@
 import pytest
 import torch
 from coco_harness import PREPROCESS, TRAIN, opened, tree
+from test_datamodule import data
 from test_loader import Letters, rules, same
 
 from lightning_cr.batch import Batch
 from lightning_cr.data import Scenes
-from lightning_cr.data.base import Source
 from lightning_cr.data.collate import Collate, TrainingSamples
-from lightning_cr.data.datamodule import CompositionData
 from lightning_cr.data.loader import EpochSampler, ResumableLoader
 from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.text import TextNegatives
@@ -120,12 +119,9 @@ def test_of_an_unreadable_picture_that_is_replaced_it_is_the_replacements(tmp_pa
         assert row.positives[0] is None or row.positives[0] in TRAIN[row.sample.image_id]
 
 
-class Single(Source):
-    def open(self, root, preprocess, seed):
-        raise NotImplementedError
-
-
-def test_a_source_that_has_no_other_captions_is_refused():
-    with pytest.raises(ConfigError, match=r"^data\.positives is 1, but Single has no other .* --data\.positives 0$"):
-        CompositionData(Single(), positives=1)
-    assert CompositionData(Single()).positives == 0
+def test_data_without_another_caption_are_refused_by_a_fit_alone(tmp_path):
+    module = data(tree(tmp_path, train={1: ["a"], 2: ["b"]}), positives=1)
+    module.setup("test")
+    with pytest.raises(ConfigError, match=r"^data\.positives is 1, but no image .* --data\.positives 0$"):
+        module.setup("fit")
+    data(tree(tmp_path, train={1: ["a"], 2: ["b", "c"]}), positives=1).setup("fit")
