@@ -110,8 +110,10 @@ class CompositionTask(pl.LightningModule):
     def _check_needs(self, data: Any) -> None:
         pictures = (data.source.pictured and bool(data.source.kinds)) or self.image_negatives is not None
         have = {"negative_text": bool(data.kinds), "negative_image": pictures and bool(data.kinds)}
+        have["positive_text"] = bool(data.positives)
         cure = {
             "negative_text": "name text rules in data.negatives.rules",
+            "positive_text": "draw another caption of each image with --data.positives 1",
             "negative_image": "set model.image_negatives, or data.source.edits",
         }
         for name, loss in self._terms().items():
@@ -122,7 +124,7 @@ class CompositionTask(pl.LightningModule):
                     )
 
     def features(self, batch: Batch) -> Features:
-        """Encodes a batch: captions and the negatives that exist in one pass, pictures in another.
+        """Encodes a batch: captions and the negatives and positives that exist in one pass, pictures in another.
 
         Returns:
             The local rows, gathered from all ranks.
@@ -132,6 +134,7 @@ class CompositionTask(pl.LightningModule):
         image = self.encoder.encode_image(pixels)
         text = self.encoder.encode_text(batch.tokens)
         negative_text, text_mask = unpack(text, batch.negative_index)
+        positive_text, positive_mask = unpack(text, batch.positive_index)
         shifted = torch.where(batch.negative_image_index >= 0, batch.negative_image_index + size, -1)
         negative_image, image_mask = unpack(image, shifted)
         features = Features(
@@ -146,6 +149,8 @@ class CompositionTask(pl.LightningModule):
             sample_ids=batch.sample_ids,
             image_ids=batch.image_ids,
             logit_scale=self.encoder.logit_scale,
+            positive_text=positive_text,
+            positive_text_mask=positive_mask,
         )
         if self.image_negatives is not None:
             features = self.image_negatives(features)

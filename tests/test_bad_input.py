@@ -59,6 +59,12 @@ def refused(cli, capsys, *arguments, command="fit"):
             ["model.losses.multimodal needs negative_image", "model.image_negatives"],
         ),
         (("--data.negatives.rules", "{}"), ["needs negative_text", "data.negatives.rules"]),
+        (
+            ("--model.losses.intra", "IntraModalContrastiveLoss", "--model.losses.intra.positive", "caption"),
+            ["model.losses.intra needs positive_text", "--data.positives 1"],
+        ),
+        (("--data.positives", 2), ["data.positives", "2"]),
+        (("--model.losses.margin.positive_margin", 20), ["positive_margin: 20", "-1 to 1"]),
         (("--ckpt_path", "gone.ckpt"), ["gone.ckpt"]),
         (("--model.optimizer.lr", -1), ["model.optimizer.lr is -1.0", "0 or more"]),
         (("--model.optimizer.lr", ".nan"), ["model.optimizer.lr is nan"]),
