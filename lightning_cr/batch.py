@@ -100,6 +100,9 @@ class Features:
         logit_scale: Scalar; logit = logit_scale * cosine.
         gathered: The rows of all ranks, rank-major, with gradient; None on one process: use :attr:`all`.
         offset: Row of ``all`` at which this rank's rows begin.
+        initial_image: ``(B, D)`` unit norm, what the initial weights give the same pictures, without gradient; None
+            where no loss needs it.
+        initial_text: ``(B, D)`` unit norm, likewise for the captions.
     """
 
     image: Tensor
@@ -115,6 +118,8 @@ class Features:
     logit_scale: Tensor
     gathered: Features | None = None
     offset: int = 0
+    initial_image: Tensor | None = None
+    initial_text: Tensor | None = None
 
     def __len__(self) -> int:
         return self.image.shape[0]
@@ -146,5 +151,6 @@ class Features:
         with_gradient = ("image", "text", "negative_text", "negative_image")
         without = ("negative_text_mask", "negative_image_mask", "concreteness", "sample_ids", "image_ids")
         rows: dict[str, Any] = {name: distributed.gather_with_gradient(getattr(self, name)) for name in with_gradient}
-        rows |= {name: distributed.gather(getattr(self, name)) for name in without}
+        optional = (name for name in ("initial_image", "initial_text") if getattr(self, name) is not None)
+        rows |= {name: distributed.gather(getattr(self, name)) for name in (*without, *optional)}
         return replace(self, gathered=replace(self, **rows), offset=distributed.rank() * len(self))
