@@ -26,8 +26,8 @@ class FocalHardNegativeLoss(Loss):
 
     FSC-CLIP (Oh et al. 2024, arXiv 2410.05210), read from ``src/training/losses/loss.py`` (``Global_HNLoss``,
     ``_focal_loss_with_nsr``). Where we differ: there an empty slot stays in the softmax with the logit 0, and each
-    process takes the mean over its own images. Not here: the paper's *local* loss, which compares single tokens with the
-    patches they look at; the features hold none. Beside it stands a plain contrastive loss without hard negatives.
+    process takes the mean over its own images. Not here: the paper's *local* loss, which compares single tokens with
+    the patches they look at; the features hold none. Beside it stands a contrastive loss without hard negatives.
     With gamma and smoothing 0 it is the image-grounded contrast of DeGLA (arXiv 2504.16801; weight 0.1).
 
     Args:

@@ -30,7 +30,7 @@ class TextGroundedLoss(Loss):
         scale: Factor sigma from cosine to logit (DeGLA: 10).
     """
 
-    needs = frozenset({"negative_text", "initial_image", "initial_text"})
+    needs = frozenset({"negative_text", "initial_text"})
 
     def __init__(self, weight: float = 0.1, scale: float = 10.0) -> None:
         super().__init__(weight)
@@ -47,7 +47,7 @@ class TextGroundedLoss(Loss):
         if features.initial_text is None:
             raise ConfigError(
                 "TextGroundedLoss compares with the captions of the initial weights, but the features hold none; the"
-                " task gives them where a loss's needs name initial_image and initial_text"
+                " task gives them where a loss's needs name initial_text"
             )
         mask = features.negative_text_mask
         lead = cosine(features.text, features.initial_text.unsqueeze(1)) - cosine(features.text, features.negative_text)

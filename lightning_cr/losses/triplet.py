@@ -54,7 +54,7 @@ class TripletContrastiveLoss(Loss):
         if slots != pictures:
             raise ConfigError(
                 "TripletContrastiveLoss pairs negative captions with negative images slot by slot, but there are"
-                f" {slots} and {pictures}; use data that bring a picture to each, or model.image_negatives VisualPerturbation"
+                f" {slots} and {pictures}; use data with a picture to each, or model.image_negatives"
             )
         positive, negative = self._positive(features), self._negative(features)
         report = {"positive": positive.detach(), "negative": negative.detach()}

@@ -42,7 +42,7 @@ def test_images_have_no_part_in_it() -> None:
 
 
 def test_refusals() -> None:
-    assert TextGroundedLoss().needs == {"negative_text", "initial_image", "initial_text"}
+    assert TextGroundedLoss().needs == {"negative_text", "initial_text"}
     with pytest.raises(ConfigError, match="scale: -1"):
         TextGroundedLoss(scale=-1)
     with pytest.raises(ConfigError, match="initial_text"):
