@@ -52,8 +52,8 @@ class Trainer(pl.Trainer):
         """Measures weights between the start and the end of a run on its benchmarks (WiSE-FT).
 
         Fine-tuning gains on what it trains for and forgets other things; weights in between often keep most of both
-        (Wortsman et al. 2022, arXiv 2109.01903). Prints a column for each alpha, retrieval below composition, and writes
-        ``interpolation.json``; the end is what the checkpoint gives to ``test`` (the average, where the run kept one).
+        (Wortsman et al. 2022, arXiv 2109.01903). Prints a column for each alpha, retrieval below composition, and
+        writes ``interpolation.json``. The end is what ``test`` takes of the checkpoint: the average, if there is one.
 
         Args:
             model: The run's model.

@@ -38,18 +38,23 @@ class AverageWeights(EMAWeightAveraging):
     """
 
     def __init__(self, decay: float = 0.999, every: int = 1, start: int = 0) -> None:
-        if not 0 <= decay < 1:
-            raise ConfigError(f"AverageWeights: decay is {decay}; it must be 0 or more and below 1")
-        if every < 1:
-            raise ConfigError(f"AverageWeights: every is {every}; it must be 1 or more")
         super().__init__(
             use_buffers=False, decay=decay, update_every_n_steps=every, update_starting_at_step=start or None
         )
         self._options = {"decay": decay, "every": every, "start": start}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Copies the encoder before training."""
+        """Copies the encoder before training.
+
+        Raises:
+            ConfigError: An option out of range; not earlier, since the parser of callbacks would hide what it says.
+        """
         if stage == "fit":
+            decay, every = self._options["decay"], self._options["every"]
+            if not 0 <= decay < 1:
+                raise ConfigError(f"AverageWeights: decay is {decay}; it must be 0 or more and below 1")
+            if every < 1:
+                raise ConfigError(f"AverageWeights: every is {every}; it must be 1 or more")
             self._average_model = AveragedModel(_encoder(pl_module), use_buffers=False, **self._kwargs)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
