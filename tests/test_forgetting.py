@@ -151,7 +151,9 @@ def test_an_average_begins_at_the_end_of_a_run_that_had_none(cli, every_step):
     assert losses(every_step / "runs/on/version_0") == {step: loss for step, loss in whole.items() if step >= 3}
 
 
-def test_an_average_of_nothing_is_refused(cli, capsys):
+def test_an_average_that_cannot_be_is_told_in_a_line(cli, capsys):
+    assert cli("fit", *ARGUMENTS, "--trainer.callbacks+=AverageWeight") == 1
+    assert "no class 'AverageWeight'. Did you mean 'AverageWeights'?" in capsys.readouterr().err
     assert cli("fit", *ARGUMENTS, "--trainer.callbacks+=AverageWeights", "--trainer.callbacks.decay=1") == 1
     assert "AverageWeights: decay is 1.0; it must be 0 or more and below 1" in capsys.readouterr().err
 
