@@ -81,8 +81,8 @@ class Trainer(pl.Trainer):
             model.encoder.load_state_dict(between(start, end, alpha))
             self.test(model, datamodule=datamodule, verbose=False)
             found[f"{alpha:g}"] = as_scores(model.scores)
+        folder = run_folder(self)  # all processes ask
         if self.is_global_zero:
-            folder = run_folder(self)
             _print(found)
             if folder is not None:
                 self._write(model, folder, found, {alpha: between(start, end, alpha) for alpha in save})

@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -199,6 +202,27 @@ def test_an_interpolation_that_cannot_be_is_told_in_a_line(cli, tmp_path, capsys
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_keep_average_and_interpolate_as_one(cli, keep, tmp_path):
+    shared = (*keep, *AVERAGE, "--data.source.size", 48, "--data.eval_batch_size", 16)
+    two = ("--trainer.devices", 2, "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu", "--name", "two")
+    assert cli("fit", *shared, "--data.batch_size", 12, "--name", "one") == 0
+    last = tmp_path / "runs/two/version_0/checkpoints/last.ckpt"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    for command in (
+        ("fit", *shared, "--data.batch_size", 6, *two),
+        ("interpolate", "--ckpt_path", last, "--alphas", "[0, 1]", "--save", "[1]", *two),
+    ):
+        given = [sys.executable, "-m", "lightning_cr", *map(str, command)]
+        done = subprocess.run(given, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+    one, both = (losses(tmp_path / "runs" / name / "version_0") for name in ("one", "two"))
+    assert both == pytest.approx(one, rel=2e-5)
+    found = scores(tmp_path / "runs/two/version_1", "interpolation.json")["alphas"]
+    assert found["0"] == scores(tmp_path / "runs/two/version_0")["before"]
+    assert found["1"] == scores(tmp_path / "runs/two/version_0")["after"]
 
 
 def test_retrieval_stands_below_composition_whatever_benchmark_brings_it(cli, tmp_path, capsys):
