@@ -115,6 +115,9 @@ class Features:
         positive_text: ``(B, P, D)`` unit norm, other true captions of the image; exact zeros where
             ``positive_text_mask`` is false; P = 0 where the data draw none.
         positive_text_mask: ``(B, P)`` bool.
+        initial_image: ``(B, D)`` unit norm, what the initial weights give the same pictures, without gradient; None
+            where no loss needs it.
+        initial_text: ``(B, D)`` unit norm, likewise for the captions.
     """
 
     image: Tensor
@@ -132,6 +135,9 @@ class Features:
     offset: int = 0
     positive_text: Tensor = field(default_factory=_none_given)
     positive_text_mask: Tensor = field(default_factory=_none_given)
+
+    initial_image: Tensor | None = None
+    initial_text: Tensor | None = None
 
     def __post_init__(self) -> None:
         if not self.positive_text.numel():  # no slot: of this number of rows, on this device
@@ -171,5 +177,6 @@ class Features:
             with_gradient.append("positive_text")
             without.append("positive_text_mask")
         rows: dict[str, Any] = {name: distributed.gather_with_gradient(getattr(self, name)) for name in with_gradient}
-        rows |= {name: distributed.gather(getattr(self, name)) for name in without}
+        optional = (name for name in ("initial_image", "initial_text") if getattr(self, name) is not None)
+        rows |= {name: distributed.gather(getattr(self, name)) for name in (*without, *optional)}
         return replace(self, gathered=replace(self, **rows), offset=distributed.rank() * len(self))

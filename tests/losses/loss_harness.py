@@ -27,7 +27,7 @@ from lightning_cr.errors import ConfigError
 from lightning_cr.losses.base import Loss, Term
 from lightning_cr.negatives.image import VisualPerturbation
 
-Images = Literal["none", "pixels", "perturbation"]
+Images = Literal["none", "pixels", "paired", "perturbation"]  # pixels: 2 a row; paired: one to each slot of text
 VECTORS = ("image", "text", "negative_text", "negative_image", "positive_text")
 ROWS = 4  # a rank
 
@@ -75,7 +75,7 @@ def make_features(
     def noise(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    pictures = 2 if images == "pixels" else 0
+    pictures = {"pixels": 2, "paired": slots}.get(images, 0)
     image = normalize(noise(rows, dim), dim=-1)
     text = normalize(image + 0.5 * noise(rows, dim), dim=-1)
     negative_text = normalize(text[:, None] + 0.4 * noise(rows, slots, dim), dim=-1)
@@ -106,6 +106,8 @@ def make_features(
         logit_scale=torch.tensor(scale, dtype=torch.float64),
         positive_text=normalize(positive_text, dim=-1) * positive_mask[..., None],
         positive_text_mask=positive_mask,
+        initial_image=normalize(image + 0.3 * noise(rows, dim), dim=-1),
+        initial_text=normalize(text + 0.3 * noise(rows, dim), dim=-1),
     )
     if images == "perturbation":
         features = VisualPerturbation()(features)
@@ -172,7 +174,7 @@ class LossTests:
 
     @pytest.mark.parametrize(("rows", "slots"), [(5, 3), (3, 5), (4, 1), (1, 3), (1, 1), (3, 0)])
     def test_matches_naive_loops(self, case: Case, rows: int, slots: int) -> None:
-        if slots == 0 and case.images == "perturbation":
+        if slots == 0 and case.images in ("perturbation", "paired"):
             with pytest.raises(ConfigError, match=r"model\.image_negatives"):
                 bound(case.loss, slots)(make_features(0, rows, slots))
             return
@@ -360,7 +362,7 @@ def _raw(step: int, rows: int, slots: int, images: Images) -> dict[str, Tensor]:
     image = noise(rows, 8)
     text = image + 0.3 * noise(rows, 8)
     masks = {}
-    pictures = 2 if images == "pixels" else 0
+    pictures = {"pixels": 2, "paired": slots}.get(images, 0)
     for name, count, share in (("negative_text_mask", slots, 0.6), ("negative_image_mask", pictures, 0.5)):
         mask = torch.rand(rows, count, generator=generator) < share
         if step == 0:
@@ -387,6 +389,8 @@ def _raw(step: int, rows: int, slots: int, images: Images) -> dict[str, Tensor]:
         "positive_text": positive_text,
         "positive_text_mask": positive_mask,
         **masks,
+        "initial_image": normalize(image + 0.2 * noise(rows, 8), dim=-1)[:, :6],
+        "initial_text": normalize(text + 0.2 * noise(rows, 8), dim=-1)[:, :6],
     }
 
 
