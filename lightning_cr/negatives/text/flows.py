@@ -26,10 +26,13 @@ _FEWEST = 4
 _LEAST = 0.01
 """Logarithms of factors below this are forgotten; an edit has a dozen runs, so small ones add up."""
 
-_STEPS = 3
+_STEPS = 4
 """Steps of the classifier for each of the edits."""
 
-_PRIOR = 3.0
+_RATE = 0.5
+"""How far the factors move each round, in weights of the classifier."""
+
+_PRIOR = 10.0
 """How strongly the classifier's weights are drawn to 0; the usual 1 lets it find what is chance."""
 
 _ALL_BUT = 0.98
@@ -86,10 +89,13 @@ def balance_flows(
     of = np.repeat(np.arange(len(flows)), [len(found) for found in flows])
     game = _Game(captions, every, of)
     wanted = min(coverage * len(captions), _ALL_BUT * len(np.unique(of)))
-    factors = np.zeros(len(game.runs))
-    for _ in range(rounds):
-        chosen, _ = game.chosen(factors, wanted)
-        factors += game.held_against(chosen)
+    moved, factors = np.zeros((2, len(game.runs)))
+    late = rounds // 2
+    for turn in range(rounds):
+        chosen, _ = game.chosen(moved, wanted)
+        moved = moved + _RATE * game.held_against(chosen)
+        if turn >= late:  # both go round what they tend to, so the mean is closer to it
+            factors += moved / (rounds - late)
     _, reluctance = game.chosen(factors, wanted)
     kept = np.abs(factors) >= _LEAST
     return dict(zip(game.runs[kept].tolist(), factors[kept].round(3).tolist(), strict=True)), reluctance

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lightning_cr.errors import ConfigError
@@ -37,17 +37,21 @@ class Edit:
     replacement: tuple[int, int] | str
     offered: float = 0.0
 
-    def words(self, words: Sequence[str]) -> list[str]:
-        """The caption's words after the change."""
-        result: list[str] = []
-        done = 0
+    def changed(self, words: Sequence[int], numbers: Callable[[str], list[int]]) -> list[int]:
+        """What stands in the place of all between the beginning of the first part and the end of the last.
+
+        Args:
+            words: The caption's words as numbers.
+            numbers: Gives those of what comes.
+        """
+        result: list[int] = []
+        done = self.parts[0][0]
         for start, end, new in self.parts:
             result += words[done:start]
             for piece in new:
-                new_words = piece.split() if isinstance(piece, str) else words[piece[0] : piece[1]]
-                result += ["a" if word == "an" else word for word in new_words]
+                result += numbers(piece) if isinstance(piece, str) else words[piece[0] : piece[1]]
             done = end
-        return [*result, *words[done:]]
+        return result
 
 
 class FluentRule(TextRule):
@@ -126,23 +130,25 @@ class FluentRule(TextRule):
         return None
 
     def _flows(self, reading: Reading, edits: Iterable[Edit], ngrams: NGrams) -> list[Flow]:
-        words = plain_words(reading)
-        numbers = ngrams.numbers(words)
+        words = ngrams.numbers(plain_words(reading))
         known: dict[tuple[int, int], tuple[float, list[int]]] = {}
         flows = []
         for edit in edits:
-            stretch = start, end = edit.parts[0][0], edit.parts[-1][1]
+            start, end = stretch = edit.parts[0][0], edit.parts[-1][1]
             if stretch not in known:  # of many edits
-                known[stretch] = ngrams.likelihood(numbers, start, end), ngrams.runs(numbers, start, end)
+                known[stretch] = ngrams.likelihood(words, start, end), ngrams.runs(words, start, end)
             likelihood, taken_out = known[stretch]
-            changed = ngrams.numbers(edit.words(words))
-            longer = len(changed) - len(words)
-            gain = ngrams.likelihood(changed, start, end + longer) - likelihood - edit.offered
-            put_in = ngrams.runs(changed, start, end + longer)
+            changed = edit.changed(words, ngrams.phrase)
+            # No run goes further than two words.
+            near = words[max(0, start - 2) : start] + changed + words[end : end + 2]
+            at = min(2, start)
+            gain = ngrams.likelihood(near, at, at + len(changed)) - likelihood - edit.offered
+            put_in = ngrams.runs(near, at, at + len(changed))
             if edit.original == "":
+                every = dict.fromkeys(words + changed)
                 staying = [run for run in taken_out if run >= PAIRS]
-                put_in = [*dict.fromkeys(changed), *(run for run in put_in if run >= PAIRS)]
-                flows.append(Flow(gain, put_in, staying, longer))
+                put_in = [*every, *(run for run in put_in if run >= PAIRS)]
+                flows.append(Flow(gain, put_in, staying, len(changed) - (end - start)))
             else:
                 flows.append(Flow(gain, put_in, taken_out))
         return flows

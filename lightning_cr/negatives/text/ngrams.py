@@ -12,6 +12,7 @@ PAIRS = 1 << 62
 
 _TRIPLES = 1 << 63
 _UNKNOWN = 1 << 20
+_REMEMBERED = 50_000
 
 _BEGIN, _END = "^", "$"
 _PRIOR = 2.0
@@ -25,9 +26,11 @@ class NGrams:
         self._ids: dict[str, int] = {_BEGIN: 0, _END: 1}
         self._counts: dict[int, int] = {}
         self._total = 0
+        self._phrases: dict[str, list[int]] = {}
 
     def count(self, words: Sequence[str]) -> None:
         """Adds a caption; lower case, with "a" for "an"."""
+        self._phrases = {}
         ids, counts = self._ids, self._counts
         first = second = 0
         for key in (0, PAIRS):  # the beginning, as what the first words follow
@@ -55,6 +58,15 @@ class NGrams:
         """The words' numbers; lower case, with "a" for "an". All words that were not counted have the same."""
         get = self._ids.get
         return [get(word, _UNKNOWN) for word in words]
+
+    def phrase(self, text: str) -> list[int]:
+        """The numbers of what may be put into a caption, remembered."""
+        found = self._phrases.get(text)
+        if found is None:
+            found = self.numbers(["a" if word == "an" else word for word in text.split()])
+            if len(self._phrases) < _REMEMBERED:
+                self._phrases[text] = found
+        return found
 
     def runs(self, words: Sequence[int], start: int, end: int) -> list[int]:
         """What changes with a stretch: its words, and the pairs and triples with one of them, each as one number.
