@@ -171,10 +171,10 @@ class _Rows:
         self.rows, self.columns = np.repeat(np.arange(len(rows)), [len(row) for row in rows])[known], at[known]
 
     def by_row(self, of_runs: np.ndarray) -> np.ndarray:
-        return np.bincount(self.rows, of_runs[self.columns], self.size)
+        return np.bincount(self.rows, of_runs[self.columns], self.size).astype(float, copy=False)
 
     def by_run(self, of_rows: np.ndarray) -> np.ndarray:
-        return np.bincount(self.columns, of_rows[self.rows], self.width)
+        return np.bincount(self.columns, of_rows[self.rows], self.width).astype(float, copy=False)
 
 
 def _joined(rows: Sequence[Sequence[int]]) -> np.ndarray:

@@ -120,7 +120,7 @@ def test_the_likely_place_is_preferred():
 
 def test_runs_are_all_that_a_stretch_is_part_of():
     ngrams = NGrams()
-    ngrams.count("a man on a horse".split())
+    ngrams.count(["a", "man", "on", "a", "horse"])
     one, other = (ngrams.numbers(f"a man {word} a horse".split()) for word in ("on", "horse"))
     whole = [set(ngrams.runs(words, 0, 5)) for words in (one, other)]
     part = [set(ngrams.runs(words, 2, 3)) for words in (one, other)]
@@ -132,7 +132,7 @@ def test_runs_are_all_that_a_stretch_is_part_of():
 def _exchanges(words, other, likelihood=0.0):
     """A caption and its one edit, words and runs being numbers."""
     ngrams = NGrams()
-    ngrams.count("a x y b".split())
+    ngrams.count(["a", "x", "y", "b"])
     old, new = (ngrams.numbers(["a", word, "b"]) for word in (words, other))
     return ngrams.runs(old, 0, 3), [Flow(likelihood, ngrams.runs(new, 1, 2), ngrams.runs(old, 1, 2))]
 
@@ -153,7 +153,7 @@ def test_balance_brings_in_as_many_as_it_takes_out():
 def test_what_cannot_be_balanced_is_left_out_while_it_can_be():
     said = ["x", "y", "z"] * 200  # x and y become each other, z becomes w, which no caption has
     ngrams = NGrams()
-    ngrams.count("a x y z w b".split())
+    ngrams.count(["a", "x", "y", "z", "w", "b"])
     captions, flows = [], []
     for one in said:
         old, new = (ngrams.numbers(["a", word, "b"]) for word in (one, dict(x="y", y="x", z="w")[one]))
