@@ -29,13 +29,13 @@ _LEAST = 0.01
 _STEPS = 4
 """Steps of the classifier for each of the edits."""
 
-_RATE = 0.5
+_RATE = 1.0
 """How far the factors move each round, in weights of the classifier."""
 
 _PRIOR = 10.0
 """How strongly the classifier's weights are drawn to 0; the usual 1 lets it find what is chance."""
 
-_ALL_BUT = 0.98
+_ALL_BUT = 0.9
 """Of the captions that can be edited at most this share are: some have nothing but edits that give themselves away."""
 
 _MOST = 500.0
@@ -77,7 +77,7 @@ def balance_flows(
     Args:
         captions: The runs of each.
         flows: Its edits.
-        coverage: Share of captions to edit; at most nearly all of those that can be.
+        coverage: Share of captions to edit; at most nine tenths of those that can be.
         rounds: How often the classifier and the edits answer each other.
 
     Returns:
