@@ -29,7 +29,7 @@ _LEAST = 0.01
 _STEPS = 4
 """Steps of the classifier for each of the edits."""
 
-_RATE = 1.0
+_RATE = 0.5
 """How far the factors move each round, in weights of the classifier."""
 
 _PRIOR = 10.0
