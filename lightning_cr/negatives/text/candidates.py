@@ -148,9 +148,9 @@ def _fitting(relation: Relation, reading: Reading) -> Link | None:
     for link in found:
         if link.manner != "phrases" and (following is None) == (link.manner in ("prepositions", "transitive")):
             continue
-        if link.before is not None and (following is None or not _among(following.head, link.before)):
+        if link.before is not None and (following is None or not _among(following, link.before)):
             continue
-        if link.subject is not None and (before is None or not _among(before.head, link.subject)):
+        if link.subject is not None and (before is None or not _among(before, link.subject)):
             continue
         return link
     return None
@@ -170,5 +170,7 @@ def _neighbours(relation: Relation, reading: Reading) -> tuple[NounPhrase | None
     return before, following
 
 
-def _among(concept: Concept | None, names: frozenset[str]) -> bool:
-    return concept is not None and (concept.group in names or concept.name in names)
+def _among(thing: NounPhrase, names: frozenset[str]) -> bool:
+    if thing.head is None:
+        return thing.head_word in names
+    return thing.head.group in names or thing.head.name in names

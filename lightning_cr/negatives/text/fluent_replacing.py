@@ -32,7 +32,7 @@ class FluentReplacing(FluentRule):
 
     def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
         """Each choice at each place."""
-        for candidate in worth_replacing(self.candidates(reading)):
+        for candidate in self.candidates(reading):
             for new in candidate.wordings:
                 yield _edit(candidate, new)
 

@@ -20,7 +20,7 @@ __all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "load"]
 _MANNERS = ("prepositions", "phrases", "transitive", "intransitive")
 _QUALITIES = ("attributes", "attribute_overlaps")
 SECTIONS = (
-    *("kinds", "objects", "overlaps", "measures", "genders", *_QUALITIES, "compounds"),
+    *("kinds", "objects", "overlaps", "nouns", "measures", "genders", *_QUALITIES, "compounds"),
     *(*_MANNERS, "symmetric", "fixed"),
 )
 _ANY_TAG = ""
@@ -201,7 +201,7 @@ class _Indexer:
         self.path = path
         self.raw = {section: raw.get(section) or {} for section in SECTIONS}
         self.entries: dict[str, Entry] = {}
-        self.known: set[str] = set(self.raw["kinds"]) | set(self.raw["objects"])
+        self.known: set[str] = {*self.raw["kinds"], *self.raw["objects"], *self.raw["nouns"]}
 
     def index(self) -> Tables:
         things = self._concepts("objects", self.raw["overlaps"])
@@ -298,7 +298,7 @@ class _Indexer:
         return concepts
 
     def _names(self, given: Iterable[str] | None) -> frozenset[str] | None:
-        """Group and concept names with the kinds written out."""
+        """Group and concept names, and plain nouns, with the kinds written out."""
         if given is None:
             return None
         kinds = self.raw["kinds"]
@@ -309,6 +309,9 @@ class _Indexer:
                     f"{self.path} limits something to '{name}', which is no group, kind or first name of a thing."
                     + suggest(name, sorted(self.known))
                 )
+            if name in self.raw["nouns"]:
+                names |= {form for noun in self.raw["nouns"][name] for form in (noun, plural(noun))}
+                continue
             names |= (self._names(kinds[name]) or set()) if name in kinds and kinds[name] != [name] else {name}
         return frozenset(names)
 

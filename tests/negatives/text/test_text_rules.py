@@ -187,7 +187,22 @@ def test_the_substring_trap():
         ("a plane in the sky", {"a plane on the ground"}, set()),
         ("a car parked on a street", {"a car driving on a street"}, {"a car drived on a street"}),
         ("a woman swinging a bat", {"a woman throwing a bat"}, {"a woman holding a bat"}),
-        ("a plate with a sandwich", {"a plate next to a sandwich"}, {"a plate without a sandwich"}),
+        (
+            "a plate with a sandwich",
+            {"a plate next to a sandwich"},
+            {"a plate without a sandwich", "a plate of a sandwich"},
+        ),
+        ("a bowl of soup", {"a bowl next to soup"}, {"a bowl with soup"}),
+        ("a view of a city", set(), {"a view next to a city"}),
+        ("a glass with a spoon in it", {"a glass with a spoon behind it"}, set()),
+        ("a man with a hat on it", set(), {"a man with a hat in it"}),
+        ("two dogs next to each other", {"two dogs behind each other"}, {"two dogs beside each other"}),
+        ("A cat on a windowsill", {"A cat under a windowsill"}, {"A cat in a windowsill"}),
+        ("A cat on ledges", {"A cat behind ledges"}, set()),
+        ("A boy is trying to jump", {"A boy is refusing to jump"}, {"A boy is preparing to jump"}),
+        ("The officer stands", {"The officer sits"}, {"The officer standing"}),
+        ("a bus sits on a road", {"a bus travels on a road"}, {"a bus traveling on a road"}),
+        ("a laptop sitting on a desk", {"a laptop hanging on a desk"}, {"a laptop lying on a desk"}),
     ],
 )
 def test_replace_relation(caption, wanted, never):
