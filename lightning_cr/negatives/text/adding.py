@@ -49,6 +49,8 @@ class AddingRule(FluentRule):
     elephant").
     """
 
+    lengthens = True
+
     def write(self, caption: AnnotatedCaption, edit: Edit, kind: str) -> Negative | None:
         """Puts an edit into the caption's text."""
         negative = super().write(caption, edit, kind)

@@ -62,9 +62,15 @@ class FluentRule(TextRule):
         coverage: Share of a corpus's captions that get a negative, as far as they can: the fewer, the harder to tell
             from captions. Without a corpus it does nothing.
 
+    Attributes:
+        lengthens: Whether its negatives are longer than their captions, and to be balanced against captions as long as
+            they are; what only replaces words is balanced against its own captions.
+
     Raises:
         ConfigError: A share that is not above 0 and up to 1.
     """
+
+    lengthens = False
 
     def __init__(self, *, coverage: float) -> None:
         if not 0 < coverage <= 1:
@@ -136,9 +142,9 @@ class FluentRule(TextRule):
         begin = max(0, start - 3)
         old, new = runs(words[begin : end + 3]), runs(changed[begin : end + longer + 3])
         put_in, taken_out = [run for run in new if run not in old], [run for run in old if run not in new]
-        if longer:
+        if longer and self.lengthens:
             put_in = [*dict.fromkeys((word,) for word in changed), *(run for run in put_in if len(run) > 1)]
-        return Flow(gain, put_in, taken_out, longer)
+        return Flow(gain, put_in, taken_out, longer if self.lengthens else 0)
 
 
 def plain_words(reading: Reading) -> list[str]:
