@@ -32,6 +32,8 @@ class Candidate:
         last_resort: Whether it is only to be replaced where nothing else can be ("with" becomes "without").
         clues: What stands around it, of a relation: the words beside it and the things that it relates. "in a" says
             little about what may stand there, "in ... kitchen" a lot.
+        phrase: One past the last token of the phrase that is exchanged with it, if that is longer: "two dogs" and "a
+            group of dogs" are of one part of speech, "two" and "a group of" are not.
     """
 
     role: Role
@@ -42,6 +44,7 @@ class Candidate:
     wordings: tuple[str, ...]
     last_resort: bool = False
     clues: tuple[str, ...] = ()
+    phrase: int = 0
 
 
 def candidates(reading: Reading) -> list[Candidate]:
@@ -77,14 +80,34 @@ def attributes(reading: Reading) -> Iterator[Candidate]:
         for quality in thing.qualities:
             concept = next((concept for concept in quality.concepts if concept.fits(thing.head)), None)
             others = [other for other in concept.alternatives if other.name not in reading.names] if concept else []
-            choices = tuple([other.name for other in others])
-            wordings = tuple([word for other in others for word in other.wordings])
-            yield Candidate("attribute", quality.start, quality.end, _tags(quality, reading), choices, wordings)
+            choices = [other.name for other in others]
+            wordings = [word for other in others for word in other.wordings]
+            phrase = quality.end
+            if concept is not None and concept.number == "plural":
+                choices, wordings = (_as_many(thing, quality, reading, names) for names in (choices, wordings))
+                phrase = thing.end
+            tags = _tags(quality, reading)
+            yield Candidate(
+                "attribute", quality.start, quality.end, tags, tuple(choices), tuple(wordings), phrase=phrase
+            )
     for quality in reading.compounds:
         others = [other for other in quality.concepts[0].alternatives if other.name not in reading.words]
         choices = tuple([other.name for other in others])
         wordings = tuple([word for other in others for word in other.wordings])
         yield Candidate("attribute", quality.start, quality.end, _tags(quality, reading), choices, wordings)
+
+
+def _as_many(thing: NounPhrase, quality: Quality, reading: Reading, names: list[str]) -> list[str]:
+    """The words for how many there are of a thing that can stand at this place."""
+    if not thing.plural or any(_says_how_many(other) for other in thing.qualities if other.start > quality.start):
+        return []
+    # "two dogs" may become "a couple of dogs", but "the two dogs" and "a group of two dogs" may not
+    begins = quality.start == thing.start and not (quality.start and reading.words[quality.start - 1] == "of")
+    return [name for name in names if begins or not name.endswith(" of")]
+
+
+def _says_how_many(quality: Quality) -> bool:
+    return any(concept.number == "plural" for concept in quality.concepts)
 
 
 def relations(reading: Reading) -> Iterator[Candidate]:

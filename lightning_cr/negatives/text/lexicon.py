@@ -34,7 +34,7 @@ class Concept:
         name: The name that is put in.
         names: All names.
         group: Where its alternatives come from.
-        number: ``count``, ``mass`` or ``plural``; of a thing.
+        number: ``count``, ``mass`` or ``plural``; of a quality, ``plural`` is one that says how many.
         plural: The plural that is put in.
         wordings: All names that can be put in, the first among them; in the plural where :attr:`plural` is asked for.
         plurals: Their plurals, of a thing.
@@ -280,11 +280,7 @@ class _Indexer:
                     seen.add(name)
                 limits = self._names(settings.get("of")), self._names(settings.get("not_of")) or frozenset()
                 number = settings.get("number", "count")
-                # "two dogs" may become "a couple of dogs", but "the two dogs" may not
-                wordings = tuple(
-                    name for name in marked if not name.startswith(("a ", "-")) and not name.endswith(" of")
-                )
-                wordings = wordings or names
+                wordings = tuple(name for name in marked if not name.startswith("-"))
                 members.append(
                     Concept(names[0], names, group, number, wordings=wordings, of=limits[0], not_of=limits[1])
                 )
