@@ -20,7 +20,7 @@ __all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "load"]
 _MANNERS = ("prepositions", "phrases", "transitive", "intransitive")
 _QUALITIES = ("attributes", "attribute_overlaps")
 SECTIONS = (
-    *("kinds", "objects", "overlaps", "measures", "genders", *_QUALITIES, "compounds"),
+    *("kinds", "objects", "overlaps", "measures", "genders", *_QUALITIES, "compounds", "many_for_one"),
     *(*_MANNERS, "symmetric", "fixed"),
 )
 _ANY_TAG = ""
@@ -116,6 +116,7 @@ class Tables:
         measures: Nouns that portion what follows "of".
         pronouns: Gender of each pronoun.
         compounds: By head ("player", "players") and first word ("tennis") what the first word may become.
+        many_for_one: Groups and concepts of which one may become several, and how many then.
     """
 
     words: dict[str, Entry]
@@ -124,6 +125,7 @@ class Tables:
     measures: frozenset[str]
     pronouns: dict[str, str]
     compounds: dict[str, dict[str, Concept]]
+    many_for_one: tuple[frozenset[str], tuple[str, ...]] | None = None
 
 
 class Lexicon:
@@ -229,6 +231,7 @@ class _Indexer:
             measures=frozenset(self.raw["measures"]),
             pronouns={word: gender for gender, words in genders.items() for word in words["pronouns"]},
             compounds=self._compounds(),
+            many_for_one=self._many_for_one(),
         )
 
     def _entry(self, form: str, name: str) -> Entry:
@@ -248,6 +251,10 @@ class _Indexer:
                 # A name that is also another's plural ("glasses") keeps its first reading.
                 if entry.thing is None:
                     entry.thing, entry.plural = concept, is_plural
+
+    def _many_for_one(self) -> tuple[frozenset[str], tuple[str, ...]] | None:
+        given = self.raw["many_for_one"]
+        return (self._names(given["of"]) or frozenset(), tuple(given["words"])) if given else None
 
     def _compounds(self) -> dict[str, dict[str, Concept]]:
         """For each head in both numbers what may stand before it."""
