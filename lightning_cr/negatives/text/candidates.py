@@ -94,17 +94,13 @@ def attributes(reading: Reading, counts: bool = True) -> Iterator[Candidate]:
         yield _attribute(quality, quality.concepts[0], reading.words, reading, phrase=quality.end + 1)
 
 
-def _attribute(
-    quality: Quality, concept: Concept, named: Collection[str], reading: Reading, phrase: int
-) -> Candidate:
+def _attribute(quality: Quality, concept: Concept, named: Collection[str], reading: Reading, phrase: int) -> Candidate:
     others = [other for other in concept.alternatives if other.name not in named]
     choices, wordings = [other.name for other in others], [word for other in others for word in other.wordings]
     if concept.number == "plural" and not _may_begin(quality, reading):
         choices, wordings = ([name for name in names if not name.endswith(" of")] for names in (choices, wordings))
     start, end = quality.start, quality.end
-    return Candidate(
-        "attribute", start, end, _tags(quality, reading), tuple(choices), tuple(wordings), phrase=phrase
-    )
+    return Candidate("attribute", start, end, _tags(quality, reading), tuple(choices), tuple(wordings), phrase=phrase)
 
 
 def _counts(quality: Quality, thing: NounPhrase) -> bool:

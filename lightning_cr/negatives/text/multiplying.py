@@ -14,43 +14,52 @@ from lightning_cr.negatives.text.rewriting import raw
 __all__ = ["multiplied"]
 
 _PLURAL_VERBS = {"is": "are", "was": "were", "has": "have", "does": "do"}
-_REFERS_BACK = frozenset(("it", "its", "itself", "he", "his", "him", "himself", "she", "her", "hers", "herself"))
-_ONE_OF_SEVERAL = frozenset(("another", "other", "others", "one", "each", "both", "and", "or"))
+_REFERS_TO_THINGS = frozenset(("it", "its", "itself"))
+_REFERS_BACK = _REFERS_TO_THINGS | {"he", "his", "him", "himself", "she", "her", "hers", "herself"}
+_ONE_OF_SEVERAL = frozenset(("another", "other", "others", "one", "each", "both", "third"))
+_BESIDE = frozenset(("with", "near", "to", "beside", "behind", "by", "and"))
+"""What stands before a thing of which there could as well be two: "riding two horses" is not said, "near two horses" is."""
 
 
 def multiplied(reading: Reading, tables: Tables) -> Iterator[Candidate]:
-    """The subject that a caption begins with, where it is one thing and nothing later asks for the singular."""
-    things, tokens = reading.things, reading.caption.tokens
-    if tables.many_for_one is None or not things or not _is_one(things[0], reading):
+    """The things that a caption names one of, where nothing later asks for the singular."""
+    if tables.many_for_one is None or not _ONE_OF_SEVERAL.isdisjoint(reading.words):
         return
-    thing = things[0]
     of, numbers = tables.many_for_one
-    if thing.head is None or not (thing.head.group in of or thing.head.name in of):
-        return
-    end = thing.end
-    verb = ""
-    finite = [at for at, token in enumerate(tokens) if token.tag == "VBZ" or token.text.lower() in _PLURAL_VERBS]
-    if finite:
-        if finite != [end]:
-            return  # another verb would no longer agree
-        word = reading.words[end]
-        verb = f" {_PLURAL_VERBS.get(word) or lemma(word, 'VBZ')}"
-        end += 1
-    before = f" {raw(reading.caption, thing.start + 1, thing.end - 1)}" if thing.end - thing.start > 2 else ""
-    phrase = f"{before} {plural(reading.words[thing.end - 1])}{verb}"
-    choices = tuple(f"{number}{phrase}" for number in numbers)
-    tags = tuple(token.tag for token in tokens[thing.start : end])
-    yield Candidate("attribute", thing.start, end, tags, choices, choices, last_resort=True)
+    for thing in reading.things:
+        if thing.head is None or not (thing.head.group in of or thing.head.name in of) or not _is_one(thing, reading):
+            continue
+        verb = _plural_verb(thing, reading)
+        if verb is None:
+            continue
+        end = thing.end + bool(verb)
+        before = f" {raw(reading.caption, thing.start + 1, thing.end - 1)}" if thing.end - thing.start > 2 else ""
+        phrase = f"{before} {plural(reading.words[thing.end - 1])}{verb}"
+        choices = tuple(f"{number}{phrase}" for number in numbers)
+        tags = tuple(token.tag for token in reading.caption.tokens[thing.start : end])
+        yield Candidate("attribute", thing.start, end, tags, choices, choices)
 
 
 def _is_one(thing: NounPhrase, reading: Reading) -> bool:
     words, tokens = reading.words, reading.caption.tokens
-    if thing.start or thing.plural or thing.determiner not in ("a", "an") or thing.head is None:
+    if thing.plural or thing.determiner not in ("a", "an") or tokens[thing.end - 1].tag != "NN":
         return False
-    if thing.head.number != "count" or tokens[thing.end - 1].tag != "NN" or thing.end == len(words):
+    if thing.head is None or thing.head.number != "count" or thing.end == len(words):
         return False
     if tokens[thing.end].tag.startswith(("NN", "JJ", "POS", "CD")) or words[thing.end] in ("'s", "of"):
         return False
-    if not _REFERS_BACK.isdisjoint(words) or not _ONE_OF_SEVERAL.isdisjoint(words):
-        return False
-    return not any(are_alike(thing, other) for other in reading.things[1:])
+    return not any(other is not thing and are_alike(thing, other) for other in reading.things)
+
+
+def _plural_verb(thing: NounPhrase, reading: Reading) -> str | None:
+    """The verb right behind a thing in the plural; empty for none, None where one elsewhere would no longer agree."""
+    words, tokens = reading.words, reading.caption.tokens
+    if thing.start:
+        follows = words[thing.start - 1] in _BESIDE and words[thing.end] not in ("that", "which", "who", "-")
+        singular = tokens[thing.end].tag == "VBZ" or words[thing.end] in _PLURAL_VERBS
+        return "" if follows and not singular and _REFERS_TO_THINGS.isdisjoint(words) else None
+    finite = [at for at, token in enumerate(tokens) if token.tag == "VBZ" or words[at] in _PLURAL_VERBS]
+    if not _REFERS_BACK.isdisjoint(words) or finite not in ([], [thing.end]):
+        return None
+    word = words[thing.end]
+    return f" {_PLURAL_VERBS.get(word) or lemma(word, 'VBZ')}" if finite else ""
