@@ -18,7 +18,7 @@ _REFERS_TO_THINGS = frozenset(("it", "its", "itself"))
 _REFERS_BACK = _REFERS_TO_THINGS | {"he", "his", "him", "himself", "she", "her", "hers", "herself"}
 _ONE_OF_SEVERAL = frozenset(("another", "other", "others", "one", "each", "both", "third"))
 _BESIDE = frozenset(("with", "near", "to", "beside", "behind", "by", "and"))
-"""What stands before a thing of which there could as well be two: "riding two horses" is not said, "near two horses" is."""
+"""What stands before a thing of which there could be two: "near two horses" is said, "riding two horses" is not."""
 
 
 def multiplied(reading: Reading, tables: Tables) -> Iterator[Candidate]:

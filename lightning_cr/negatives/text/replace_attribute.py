@@ -16,8 +16,8 @@ class ReplaceAttribute(FluentReplacing):
     """Puts another quality of the same kind in the place of one.
 
     Args:
-        counts: Whether it is a quality how many there are: "two dogs" becomes "several dogs", and where there is nothing
-            else, "a dog" becomes "two dogs".
+        counts: Whether it is a quality how many there are: "two dogs" becomes "several dogs", "a dog" becomes "two
+            dogs".
         coverage: As of :class:`FluentRule`.
     """
 
