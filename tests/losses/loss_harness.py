@@ -27,7 +27,7 @@ from lightning_cr.errors import ConfigError
 from lightning_cr.losses.base import Loss, Term
 from lightning_cr.negatives.image import VisualPerturbation
 
-Images = Literal["none", "pixels", "perturbation"]
+Images = Literal["none", "pixels", "paired", "perturbation"]  # J = 0; 2; K, with masks of its own; K
 VECTORS = ("image", "text", "negative_text", "negative_image")
 ROWS = 4  # a rank
 
@@ -75,7 +75,7 @@ def make_features(
     def noise(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    pictures = 2 if images == "pixels" else 0
+    pictures = {"pixels": 2, "paired": slots}.get(images, 0)
     image = normalize(noise(rows, dim), dim=-1)
     text = normalize(image + 0.5 * noise(rows, dim), dim=-1)
     negative_text = normalize(text[:, None] + 0.4 * noise(rows, slots, dim), dim=-1)
@@ -158,7 +158,7 @@ class LossTests:
 
     @pytest.mark.parametrize(("rows", "slots"), [(5, 3), (3, 5), (4, 1), (1, 3), (1, 1), (3, 0)])
     def test_matches_naive_loops(self, case: Case, rows: int, slots: int) -> None:
-        if slots == 0 and case.images == "perturbation":
+        if slots == 0 and case.images in ("paired", "perturbation"):
             with pytest.raises(ConfigError, match=r"model\.image_negatives"):
                 bound(case.loss, slots)(make_features(0, rows, slots))
             return
@@ -344,7 +344,7 @@ def _raw(step: int, rows: int, slots: int, images: Images) -> dict[str, Tensor]:
     image = noise(rows, 8)
     text = image + 0.3 * noise(rows, 8)
     masks = {}
-    pictures = 2 if images == "pixels" else 0
+    pictures = {"pixels": 2, "paired": slots}.get(images, 0)
     for name, count, share in (("negative_text_mask", slots, 0.6), ("negative_image_mask", pictures, 0.5)):
         mask = torch.rand(rows, count, generator=generator) < share
         if step == 0:
