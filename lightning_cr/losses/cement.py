@@ -22,7 +22,7 @@ Denominator = Literal["standard", "decoupled"]
 
 
 class CementLoss(Loss):
-    r"""Cement-style (reconstructed): **not the authors' formula** (Slipform, arXiv 2604.13313), which was not to be had.
+    r"""Cement-style (reconstructed): **not the authors' formula** (Slipform, arXiv 2604.13313), which was not read.
 
     Known from the abstract, the project page and third-party readings: an adaptive margin by concreteness, added to
     the logit of the hard negative, that shifts the balance of the gradient between hard and easy negatives. All else
