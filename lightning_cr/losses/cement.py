@@ -143,38 +143,42 @@ class CementLoss(Loss):
         if self.placement == "positive":
             positive = positive - shift.masked_fill(~rows.hard, 0.0).sum(1, keepdim=True) / count
             logits = torch.where(rows.positive, positive, logits)
-        others = rows.valid & ~rows.positive
-        summed = rows.valid if self.denominator == "standard" else others
-        logits = hide(logits, summed)
-        log_sum = logits.logsumexp(1, keepdim=True)
-        loss = torch.where(summed.any(1), (log_sum - positive).squeeze(1), 0.0)
-        pushes = (logits - log_sum).detach().exp().masked_fill(~others, 0.0)
+        summed = rows.valid if self.denominator == "standard" else rows.valid & ~rows.positive
+        log_sum = hide(logits, summed).logsumexp(1)
+        loss = torch.where(summed.any(1), log_sum - positive.squeeze(1), 0.0)
+        extra = torch.zeros_like(loss)
         if self.placement == "hinge" and self.training and self.margin.mode != "none":
             short = (shift + plain - positive).masked_fill(~rows.hard, 0.0)
             loss = loss + self.hinge_weight * (torch.relu(short) / count).sum(1)
-            pushes = pushes + self.hinge_weight * (short.detach() > 0) / count
-        return loss, _shares(rows, pushes)
+            extra = self.hinge_weight * ((short.detach() > 0) / count).sum(1)
+        return loss, _shares(rows, logits, log_sum, extra)
 
 
 @torch.no_grad()
-def _shares(rows: Rows, pushes: Tensor) -> Tensor:
+def _shares(rows: Rows, logits: Tensor, log_sum: Tensor, extra: Tensor) -> Tensor:
     """``(8, A)``: whether an anchor counts, then one row a name of :data:`_REPORTED`.
 
     Args:
         rows: The anchors and their candidates.
-        pushes: ``(A, C)``, minus the gradient of each anchor's own loss in the logits of its negatives; 0 elsewhere.
+        logits: ``(A, C)``, with margins.
+        log_sum: ``(A,)``, logarithm of the denominator.
+        extra: ``(A,)``, what a hinge pushes the hard negatives down in addition.
     """
-    easy = rows.valid & ~rows.positive & ~rows.hard
+    others = rows.valid & ~rows.positive
+    against = hide(logits, others)
+    total = against.logsumexp(1)
+    # Among the negatives first: where all of them together underflow, the hard share is still what it is.
+    of_hard = (against - total[:, None]).exp().masked_fill(~rows.hard, 0.0).sum(1)
+    pull = (total - log_sum).exp()
+    hard, easy = pull * of_hard + extra, pull * (1 - of_hard)
+    share = torch.where(extra > 0, hard / (hard + easy), of_hard)
 
     def mean_cosine(of: Tensor) -> Tensor:
         return rows.cosines.masked_fill(~of, 0.0).sum(1) / of.sum(1).clamp(min=1)
 
-    hard_push, easy_push = (pushes.masked_fill(~of, 0.0).sum(1) for of in (rows.hard, easy))
-    pull = hard_push + easy_push
-    share = hard_push / pull.clamp(min=torch.finfo(pull.dtype).tiny)
+    cosines = [mean_cosine(of) for of in (rows.positive, rows.hard, others & ~rows.hard)]
     counted = (rows.exists & rows.hard.any(1)).to(pull.dtype)
-    cosines = [mean_cosine(of) for of in (rows.positive, rows.hard, easy)]
-    return torch.stack([counted, pull, hard_push, easy_push, share, *cosines])
+    return torch.stack([counted, hard + easy, hard, easy, share, *cosines])
 
 
 _REPORTED = (
