@@ -110,6 +110,7 @@ class CompositionTask(pl.LightningModule):
     def _check_needs(self, data: Any) -> None:
         pictures = (data.source.pictured and bool(data.source.kinds)) or self.image_negatives is not None
         have = {"negative_text": bool(data.kinds), "negative_image": pictures and bool(data.kinds)}
+        have["concreteness"] = getattr(data, "rated", True)  # data that do not say it are let through
         cure = {
             "negative_text": "name text rules in data.negatives.rules",
             "negative_image": "set model.image_negatives, or data.source.edits",

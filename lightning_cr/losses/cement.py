@@ -100,7 +100,8 @@ class CementLoss(Loss):
         self.scope = scope
         self.hinge_weight = hinge_weight
         self.margin = ConcretenessMargin(mode, direction, units, m_min, m_max, log_odds, gamma, norm, unrated)
-        self.needs = frozenset({"negative_text"} if layout == "text" else {"negative_text", "negative_image"})
+        wanted = {"negative_text": True, "negative_image": layout != "text", "concreteness": mode == "adaptive"}
+        self.needs = frozenset(name for name, needed in wanted.items() if needed)
 
     def forward(self, features: Features) -> Term:
         """Computes the term, and reports what the paper's analysis is of, from the softmax itself.

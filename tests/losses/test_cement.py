@@ -179,9 +179,10 @@ def test_log_odds_are_the_margin_itself_in_logits() -> None:
         assert loss(make_features(scale=scale)).report["margin"].item() == 2.0
 
 
-def test_needs_say_what_the_layout_wants() -> None:
-    assert CementLoss().needs == CementLoss(layout="triplet").needs == {"negative_text", "negative_image"}
-    assert CementLoss(layout="text").needs == {"negative_text"}
+def test_needs_say_what_the_options_want() -> None:
+    assert CementLoss().needs == {"negative_text", "negative_image", "concreteness"}
+    assert CementLoss(layout="triplet", mode="none").needs == {"negative_text", "negative_image"}
+    assert CementLoss(layout="text", mode="static").needs == {"negative_text"}
 
 
 def test_pictures_must_be_there_and_pair_with_captions() -> None:
