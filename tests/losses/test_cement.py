@@ -1,4 +1,4 @@
-"""The Cement-style (reconstructed) term against plain loops, and what it refuses; see test_cement_properties.py too."""
+"""The Cement-style (reconstructed) term against plain loops, and what it refuses; its properties have other files."""
 
 from __future__ import annotations
 
