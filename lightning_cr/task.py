@@ -115,6 +115,7 @@ class CompositionTask(pl.LightningModule):
         have = {"negative_text": bool(data.kinds), "negative_image": pictures and bool(data.kinds)}
         have["positive_text"] = bool(data.positives)
         have |= {"initial_image": True, "initial_text": True}
+        have["concreteness"] = getattr(data, "rated", True)  # data that do not say it are let through
         cure = {
             "negative_text": "name text rules in data.negatives.rules",
             "positive_text": "draw another caption of each image with --data.positives 1",

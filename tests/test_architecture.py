@@ -23,7 +23,7 @@ LEVELS = [
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 # What a room's members may share beside its base.
 FOUNDATIONS = {
-    "losses": {"base", "candidates", "threshold"},
+    "losses": {"base", "candidates", "concreteness_margin", "pair_rows", "threshold"},
     "benchmarks": {"base", "retrieval"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))

