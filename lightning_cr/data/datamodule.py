@@ -116,15 +116,16 @@ class CompositionData(pl.LightningDataModule):
                 " --data.negatives.context none"
             )
         if trainer is not None and trainer.local_rank:
-            trainer.strategy.barrier("annotated")  # the first process of this machine writes, the others find
+            trainer.strategy.barrier("learned")  # the first process of this machine writes, the others find
         with Progress(*Progress.get_default_columns(), transient=True, disable=distributed.rank() > 0) as bar:
             task = bar.add_task("annotating captions", total=len(texts))
             self._corpus = self.negatives.annotate(
                 texts, self.num_workers, lambda done, total: bar.update(task, completed=done, total=total)
             )
+            bar.add_task("learning from captions", total=None)
+            self.negatives.learn(self._corpus)
         if trainer is not None and not trainer.local_rank:
-            trainer.strategy.barrier("annotated")
-        self.negatives.learn(self._corpus)
+            trainer.strategy.barrier("learned")
 
     @property
     def _encoder(self) -> Encoder:

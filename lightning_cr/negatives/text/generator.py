@@ -115,18 +115,39 @@ class TextNegatives:
         """Counts a corpus; from then on rules put in what stands between the same neighbours there.
 
         The same corpus in the same order gives the same negatives; see :mod:`lightning_cr.negatives.text.context`.
+        What is learned from an annotation on disk is kept beside it and found again, by
+        :mod:`lightning_cr.negatives.text.learned`.
 
         Args:
             corpus: Annotated captions, as of :func:`lightning_cr.negatives.text.annotation.annotate`.
         """
+        from lightning_cr.negatives.text.annotation import AnnotatedCorpus
+        from lightning_cr.negatives.text.learned import LearnedFiles
+
         if self.lexicon != self._words.source:
             self._bind()
-        context = CorpusContext()
-        context.count(corpus, self._words.tables)
-        step = max(1, len(corpus) // _SAMPLE)
-        sample = [corpus[index] for index in range(0, len(corpus), step)]
-        for rule in self.rules.values():
+
+        def count() -> CorpusContext:
+            context = CorpusContext()
+            context.count(corpus, self._words.tables)
+            return context
+
+        sample: list[AnnotatedCaption] = []
+
+        def teach(rule: TextRule) -> None:
+            if not sample:
+                sample.extend(corpus[index] for index in range(0, len(corpus), max(1, len(corpus) // _SAMPLE)))
             rule.learn(context, sample)
+
+        if isinstance(corpus, AnnotatedCorpus) and len(corpus):
+            files = LearnedFiles(corpus, self._words)
+            context = files.counts(count)
+            for rule in self.rules.values():
+                files.teach(rule, teach)
+        else:
+            context = count()
+            for rule in self.rules.values():
+                teach(rule)
 
     def _bind(self) -> None:
         self._words = Lexicon(self.lexicon)
