@@ -26,8 +26,8 @@ from lightning_cr.negatives.text import context as context_module
 from lightning_cr.negatives.text import learned as learned_module
 from lightning_cr.negatives.text.lexicon import Lexicon
 
-PLACES = "barn house church bridge river lake tree fence wall road market school".split()
-THINGS = "dog cat horse cow sheep bird boy girl man woman".split()
+PLACES = ["barn", "house", "church", "bridge", "river", "lake", "tree", "fence", "wall", "road", "market", "school"]
+THINGS = ["dog", "cat", "horse", "cow", "sheep", "bird", "boy", "girl", "man", "woman"]
 CAPTIONS = [
     f"A {colour} {thing} {link} a {size} {place} near two {other}s."
     for n, (thing, other) in enumerate(zip(THINGS * 24, ["bench", "car", "bus", "chair"] * 60, strict=True))
