@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import random
-import shutil
 import time
 import warnings
 from pathlib import Path
@@ -61,7 +60,8 @@ def main() -> None:
     del texts
     plain = door(given)
     spread("not learned", plain, corpus, given)
-    shutil.rmtree(given.cache / "learned", ignore_errors=True)
+    for path in given.cache.glob("*.learned"):
+        path.unlink()
     for turn in ("first", "second"):
         negatives = door(given)
         before, start = memory(os.getpid()), time.perf_counter()

@@ -38,23 +38,8 @@ _SUFFIX = ".learned"
 _ALIGNED = 64
 _OWN = __name__.rpartition(".")[0]
 _PLAIN = {
-    *(
-        ("builtins", name)
-        for name in [
-            "bool",
-            "int",
-            "float",
-            "complex",
-            "str",
-            "bytes",
-            "bytearray",
-            "list",
-            "tuple",
-            "dict",
-            "set",
-            "frozenset",
-        ]
-    ),
+    *(("builtins", name) for name in ("bool", "int", "float", "complex", "str", "bytes", "bytearray")),
+    *(("builtins", name) for name in ("list", "tuple", "dict", "set", "frozenset")),
     *(("collections", name) for name in ("Counter", "defaultdict", "OrderedDict", "deque")),
     *(("numpy", "dtype"), ("numpy", "ndarray"), ("numpy._core.numeric", "_frombuffer")),
 }
