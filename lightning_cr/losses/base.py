@@ -41,7 +41,7 @@ class Loss(nn.Module, ABC):
     """
 
     needs: frozenset[str] = frozenset()
-    """What the features must hold: any of ``negative_text``, ``negative_image``, ``concreteness``.
+    """What the features must hold: any of ``negative_text``, ``negative_image``, ``concreteness`` (of some negatives).
 
     Read it from the instance: a term whose options decide sets ``self.needs``.
     """

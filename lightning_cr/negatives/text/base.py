@@ -72,6 +72,9 @@ class Negative:
 class TextRule(ABC):
     """Makes one kind of negative from a caption, or none where the caption gives no occasion."""
 
+    rates: bool = False
+    """Whether its negatives come with a concreteness without being rated by ``negatives.norms``."""
+
     _lexicon: Lexicon | None = None
     _arguments: dict[str, Any]
 

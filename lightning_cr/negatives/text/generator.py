@@ -69,6 +69,11 @@ class TextNegatives:
         """Names of the slots, in order."""
         return tuple(self.rules)
 
+    @property
+    def rated(self) -> bool:
+        """Whether any of the negatives comes with a concreteness."""
+        return any(self._norms is not None or rule.rates for rule in self.rules.values())
+
     def __call__(
         self, caption: str | AnnotatedCaption, rng: random.Random, accept: Callable[[str], bool] | None = None
     ) -> list[Negative | None]:
