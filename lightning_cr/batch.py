@@ -94,8 +94,8 @@ class Features:
         negative_image: ``(B, J, D)`` unit norm, exact zeros where ``negative_image_mask`` is false.
         negative_image_mask: ``(B, J)`` bool.
         concreteness: ``(B, K)`` in [0, 1], of the concept that was replaced; NaN where it has no rating, and in an
-            empty slot. A loss that reads it replaces NaN before it calculates (``torch.where`` after the fact still gives a
-            gradient of NaN), says by what, and states ``concreteness`` in its ``needs``.
+            empty slot. A loss that reads it replaces NaN before it calculates (a NaN that is hidden afterwards is
+            still in the gradient), says by what, and states ``concreteness`` in its ``needs``.
         kinds: K names, one a slot of ``negative_text``.
         sample_ids: ``(B,)``.
         image_ids: ``(B,)``.
