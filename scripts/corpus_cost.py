@@ -11,13 +11,11 @@ counts what several processes have in common in equal parts.
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import os
 import random
 import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -71,7 +69,6 @@ def main() -> None:
         print(f"{turn} start: learned in {since(start)}, main process {grown(before)}")
         if turn == "second":
             spread("learned", negatives, corpus, given)
-            spread("learned, what is inherited left alone by the garbage collector", negatives, corpus, given, freeze)
         del negatives
 
 
@@ -106,22 +103,11 @@ class Drawn(Dataset[int]):
         return sum(made is not None for made in self.negatives(self.corpus[index], random.Random(index)))
 
 
-def freeze(worker: int) -> None:
-    gc.freeze()
-
-
-def spread(
-    name: str,
-    negatives: TextNegatives,
-    corpus: AnnotatedCorpus,
-    given: argparse.Namespace,
-    begin: Callable[[int], None] | None = None,
-) -> None:
+def spread(name: str, negatives: TextNegatives, corpus: AnnotatedCorpus, given: argparse.Namespace) -> None:
     """Draws with workers, and prints their memory."""
     warnings.filterwarnings("ignore", ".*create .* worker processes")  # fewer cores than workers: memory is asked for
     order = torch.randperm(len(corpus), generator=torch.Generator().manual_seed(0))[: given.drawn].tolist()
-    samples = Drawn(negatives, corpus)
-    loader = DataLoader(samples, PER_BATCH, sampler=order, num_workers=given.workers, worker_init_fn=begin)
+    loader = DataLoader(Drawn(negatives, corpus), PER_BATCH, sampler=order, num_workers=given.workers)
     batches = iter(loader)
     made, start = 0, time.perf_counter()
     for _ in range(len(order) // PER_BATCH):
