@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from lightning_cr.negatives.text import TextNegatives
 from lightning_cr.negatives.text.annotation import AnnotatedCorpus
 
 __all__ = ["CompositionData"]
+
+log = logging.getLogger(__name__)
 
 
 class CompositionData(pl.LightningDataModule):
@@ -127,6 +130,9 @@ class CompositionData(pl.LightningDataModule):
             self._corpus = self.negatives.annotate(
                 texts, self.num_workers, lambda done, total: bar.update(task, completed=done, total=total)
             )
+            if problems := self._corpus.problems:
+                counts = ", ".join(f"{count:,} {kind}" for kind, count in problems.items())
+                log.warning("unusual among %d captions (see AnnotatedCorpus.problems): %s", len(texts), counts)
             bar.add_task("learning from captions", total=None)
             self.negatives.learn(self._corpus)
         if trainer is not None and not trainer.local_rank:

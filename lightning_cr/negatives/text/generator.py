@@ -90,7 +90,7 @@ class TextNegatives:
         if self.lexicon != self._words.source:
             self._bind()  # a data source may bring its own lexicon after construction
         text = caption if isinstance(caption, str) else caption.text
-        if not self.rules or len(text.split(maxsplit=self.max_words)) > self.max_words:
+        if not self.rules or self._is_too_long(text):
             return [None] * len(self.rules)
         annotated = self._tag(caption) if isinstance(caption, str) else caption
         if len(annotated.tokens) < 2:
@@ -141,11 +141,13 @@ class TextNegatives:
 
         def teach(rule: TextRule) -> None:
             if not sample:
-                sample.extend(corpus[index] for index in range(0, len(corpus), max(1, len(corpus) // _SAMPLE)))
+                drawn = (corpus[index] for index in range(0, len(corpus), max(1, len(corpus) // _SAMPLE)))
+                # The edits of a caption of thousands of words would be millions.
+                sample.extend(caption for caption in drawn if not self._is_too_long(caption.text))
             rule.learn(context, sample)
 
         if isinstance(corpus, AnnotatedCorpus) and len(corpus):
-            files = LearnedFiles(corpus, self._words)
+            files = LearnedFiles(corpus, self._words, self.max_words)
             context = files.counts(count)
             for rule in self.rules.values():
                 files.teach(rule, teach)
@@ -153,6 +155,9 @@ class TextNegatives:
             context = count()
             for rule in self.rules.values():
                 teach(rule)
+
+    def _is_too_long(self, text: str) -> bool:
+        return len(text.split(maxsplit=self.max_words)) > self.max_words
 
     def _bind(self) -> None:
         self._words = Lexicon(self.lexicon)

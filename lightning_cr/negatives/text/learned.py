@@ -52,12 +52,13 @@ class LearnedFiles:
     Args:
         corpus: The annotated captions; the files are put beside theirs.
         lexicon: The words that the rules may replace.
+        max_words: From longer captions nothing is learned but counts.
     """
 
-    def __init__(self, corpus: AnnotatedCorpus, lexicon: Lexicon) -> None:
+    def __init__(self, corpus: AnnotatedCorpus, lexicon: Lexicon, max_words: int) -> None:
         self.folder = corpus.paths[0].parent
         code = [code_digest(str(path)) for path in sorted(Path(__file__).parent.glob("*.py"))]
-        self._about = [[path.name for path in corpus.paths], code_digest(str(lexicon.path)), code]
+        self._about = [[path.name for path in corpus.paths], code_digest(str(lexicon.path)), code, max_words]
         self._context = CorpusContext()
 
     def counts(self, count: Callable[[], CorpusContext]) -> CorpusContext:

@@ -13,6 +13,7 @@ __all__ = ["check_layout"]
 
 _GROUPED = ("objects", "attributes", "compounds")
 _LIMITS = ("of", "not_of")
+_LIMIT = ", or limit the first group by of or not_of: without, the second is never used"
 
 
 def check_layout(path: Path, document: Node | None) -> None:
@@ -42,20 +43,14 @@ def check_layout(path: Path, document: Node | None) -> None:
                 )
             limited = any(limit in settings for limit in _LIMITS)
             for name, at in _names(words):
-                before, other, goes_on = first.get(name, (0, "", True))
-                if before and (other == group or section != "compounds") and not (goes_on and other != group):
-                    where = "" if other == group else f" ('{other}')"
+                before, other, leaves_some = first.get(name, (0, "", True))
+                if before and (other == group or not leaves_some):
+                    advice = _LIMIT if section == "attributes" and other != group else ""
                     raise DataError(
                         f"{path} line {at}: names '{name}' a second time in '{section}' ('{group}'), after line"
-                        f" {before}{where}; keep one of them{_advice(section, other == group)}"
+                        f" {before} ('{other}'); keep one of them{advice}"
                     )
-                first[name] = at, group, limited and section == "attributes"
-
-
-def _advice(section: str, same: bool) -> str:
-    if section == "attributes" and not same:
-        return ", or limit the first group by of or not_of: without, the second is never used"
-    return ""
+                first[name] = at, group, section == "compounds" or (section == "attributes" and limited)
 
 
 def _entries(path: Path, node: Node | None, where: str) -> Iterator[tuple[str, Node, int]]:

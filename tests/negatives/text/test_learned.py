@@ -121,16 +121,23 @@ def test_what_was_read_travels_to_workers(learning):
         ({"texts": CAPTIONS[:-1]}, 1),
         ({"texts": CAPTIONS[::-1]}, 1),
         ({"lexicon": "scenes"}, 1),
+        ({"max_words": 12}, 1),
         ({"given": {"slot": SwapObjects(coverage=0.2)}}, 0),
         ({"given": {"slot": SwapNounPhrases()}}, 0),
     ],
-    ids=["fewer", "order", "lexicon", "option", "rule"],
+    ids=["fewer", "order", "lexicon", "length", "option", "rule"],
 )
 def test_anything_that_matters_has_it_learned_anew(learning, change, counted):
     usual = {"given": {"slot": SwapObjects()}}
     learning(**usual)
     _, calls = learning(**{**usual, **change})
     assert calls == counted + 1
+
+
+def test_a_caption_of_thousands_of_words_is_not_weighed(learning):
+    long = "a red dog on a small table near a cat " * 500
+    door, _ = learning({"obj": SwapObjects(), "att": SwapAttributes()}, [*CAPTIONS, long])
+    assert door(long, random.Random(0)) == [None, None]
 
 
 def test_names_of_slots_and_spelled_out_defaults_do_not_matter(learning):
