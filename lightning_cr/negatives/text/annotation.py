@@ -31,7 +31,7 @@ from lightning_cr.negatives.text.base import AnnotatedCaption
 from lightning_cr.negatives.text.shards import Phrase, Ratings, Shard, write_shard
 from lightning_cr.negatives.text.tagging import Tagger
 
-__all__ = ["AnnotatedCorpus", "Phrase", "Ratings", "annotate"]
+__all__ = ["AnnotatedCorpus", "Phrase", "Ratings", "annotate", "code_digest"]
 
 _SHARD = 20_000
 _STALE_AFTER = 3600.0  # seconds; no shard takes that long, so whoever wrote the temporary file is dead
@@ -214,7 +214,7 @@ def _texts(captions: Sequence[str], part: range) -> list[str]:
 
 
 @cache
-def _code(path: str | None) -> str:
+def code_digest(path: str | None) -> str:
     """A digest of a file, or our release where it cannot be read: new rules must not find what the old ones made."""
     try:
         return hashlib.blake2b(Path(path or "").read_bytes(), digest_size=16).hexdigest()
@@ -231,8 +231,8 @@ def _recipe(tagger: Tagger, concreteness: Ratings | None) -> str:
     if concreteness is not None:
         modules.append(sys.modules[type(concreteness).__module__])
         norms = Path(concreteness.source).expanduser()
-        source = (concreteness.source, _code(str(norms)) if norms.is_file() else None)
-    code = [_code(getattr(module, "__file__", None)) for module in modules]
+        source = (concreteness.source, code_digest(str(norms)) if norms.is_file() else None)
+    code = [code_digest(getattr(module, "__file__", None)) for module in modules]
     return json.dumps([tagger.name, tagger.version, source, code])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,25 @@ class Negative:
 class TextRule(ABC):
     """Makes one kind of negative from a caption, or none where the caption gives no occasion."""
 
+    rates: bool = False
+    """Whether its negatives come with a concreteness without being rated by ``negatives.norms``."""
+
     _lexicon: Lexicon | None = None
+    _arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Notes what the rule is made with, so that what it learns can be kept under it."""
+        rule = super().__new__(cls)
+        rule._arguments = {str(at): _fixed(value) for at, value in enumerate(args)}
+        rule._arguments |= {name: _fixed(value) for name, value in kwargs.items()}
+        return rule
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What decides what the rule makes of a corpus: its public settings, and what else it was made with."""
+        simple = (bool, int, float, str, type(None))
+        settings = {name: value for name, value in vars(self).items() if name[0] != "_" and isinstance(value, simple)}
+        return dict(sorted((self._arguments | settings).items()))
 
     @property
     def lexicon(self) -> Lexicon:
@@ -107,3 +125,8 @@ class TextRule(ABC):
         Returns:
             The negative, or None: never a placeholder, never the caption itself.
         """
+
+
+def _fixed(value: Any) -> Any:
+    """Sets in order: their own changes from process to process."""
+    return sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value

@@ -57,6 +57,8 @@ class ConcretePlant(ReplacingRule):
         ConfigError: A parameter is not one of the above, or the norms are not there.
     """
 
+    rates = True
+
     def __init__(
         self,
         *,

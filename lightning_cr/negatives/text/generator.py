@@ -69,6 +69,11 @@ class TextNegatives:
         """Names of the slots, in order."""
         return tuple(self.rules)
 
+    @property
+    def rated(self) -> bool:
+        """Whether any of the negatives comes with a concreteness."""
+        return any(self._norms is not None or rule.rates for rule in self.rules.values())
+
     def __call__(
         self, caption: str | AnnotatedCaption, rng: random.Random, accept: Callable[[str], bool] | None = None
     ) -> list[Negative | None]:
@@ -85,7 +90,7 @@ class TextNegatives:
         if self.lexicon != self._words.source:
             self._bind()  # a data source may bring its own lexicon after construction
         text = caption if isinstance(caption, str) else caption.text
-        if not self.rules or len(text.split(maxsplit=self.max_words)) > self.max_words:
+        if not self.rules or self._is_too_long(text):
             return [None] * len(self.rules)
         annotated = self._tag(caption) if isinstance(caption, str) else caption
         if len(annotated.tokens) < 2:
@@ -115,18 +120,44 @@ class TextNegatives:
         """Counts a corpus; from then on rules put in what stands between the same neighbours there.
 
         The same corpus in the same order gives the same negatives; see :mod:`lightning_cr.negatives.text.context`.
+        What is learned from an annotation on disk is kept beside it and found again, by
+        :mod:`lightning_cr.negatives.text.learned`.
 
         Args:
             corpus: Annotated captions, as of :func:`lightning_cr.negatives.text.annotation.annotate`.
         """
+        from lightning_cr.negatives.text.annotation import AnnotatedCorpus
+        from lightning_cr.negatives.text.learned import LearnedFiles
+
         if self.lexicon != self._words.source:
             self._bind()
-        context = CorpusContext()
-        context.count(corpus, self._words.tables)
-        step = max(1, len(corpus) // _SAMPLE)
-        sample = [corpus[index] for index in range(0, len(corpus), step)]
-        for rule in self.rules.values():
+
+        def count() -> CorpusContext:
+            context = CorpusContext()
+            context.count(corpus, self._words.tables)
+            return context
+
+        sample: list[AnnotatedCaption] = []
+
+        def teach(rule: TextRule) -> None:
+            if not sample:
+                drawn = (corpus[index] for index in range(0, len(corpus), max(1, len(corpus) // _SAMPLE)))
+                # The edits of a caption of thousands of words would be millions.
+                sample.extend(caption for caption in drawn if not self._is_too_long(caption.text))
             rule.learn(context, sample)
+
+        if isinstance(corpus, AnnotatedCorpus) and len(corpus):
+            files = LearnedFiles(corpus, self._words, self.max_words)
+            context = files.counts(count)
+            for rule in self.rules.values():
+                files.teach(rule, teach)
+        else:
+            context = count()
+            for rule in self.rules.values():
+                teach(rule)
+
+    def _is_too_long(self, text: str) -> bool:
+        return len(text.split(maxsplit=self.max_words)) > self.max_words
 
     def _bind(self) -> None:
         self._words = Lexicon(self.lexicon)

@@ -14,6 +14,7 @@ from typing import Any
 
 from lightning_cr.errors import ConfigError, DataError, suggest
 from lightning_cr.negatives.text.inflection import plural, verb_forms
+from lightning_cr.negatives.text.lexicon_layout import check_layout
 
 __all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "load"]
 
@@ -182,7 +183,10 @@ def load(path: Path) -> Tables:
     # The base loader makes every scalar a string: with the usual one the words "on" and "off" are booleans.
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), loader)
+        reader = loader(path.read_text(encoding="utf-8"))
+        document = reader.get_single_node()
+        check_layout(path, document)
+        raw = reader.construct_document(document) if document else None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as a lexicon ({reason}); see lexicon.yaml of this package") from error
@@ -270,21 +274,12 @@ class _Indexer:
         clashes = {(name, other) for name, others in overlaps.items() for other in others}
         clashes |= {(other, name) for name, other in clashes}
         concepts: list[Concept] = []
-        named: set[str] = set()
         for group, content in self.raw[section].items():
             settings = content if isinstance(content, dict) else {"words": content}
-            names_in_group: set[str] = set()
             members = []
             for item in settings["words"]:
                 marked = [name.strip() for name in item.split(" = ")]
                 names = tuple(name.removeprefix("-") for name in marked)
-                seen = named if section == "objects" else names_in_group
-                for name in names:
-                    if name in seen:
-                        raise DataError(
-                            f"{self.path} names '{name}' twice in '{section}' ('{group}'); keep one of them"
-                        )
-                    seen.add(name)
                 limits = self._names(settings.get("of")), self._names(settings.get("not_of")) or frozenset()
                 number = settings.get("number", "count")
                 wordings = tuple(name for name in marked if not name.startswith("-"))
