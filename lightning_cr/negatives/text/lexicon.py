@@ -15,7 +15,10 @@ from typing import Any
 from lightning_cr.errors import ConfigError, DataError, suggest
 from lightning_cr.negatives.text.inflection import plural, verb_forms
 
-__all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "load"]
+__all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "Unlisted", "load"]
+
+Unlisted = Mapping[tuple[str, bool], tuple[tuple[str, tuple[str, ...]], ...]]
+"""By a noun that is in no group and whether it is a plural: what may be put in, each with all that it goes by."""
 
 _MANNERS = ("prepositions", "phrases", "transitive", "intransitive")
 _QUALITIES = ("attributes", "attribute_overlaps")
@@ -131,14 +134,16 @@ class Lexicon:
 
     Args:
         source: Path of a YAML file, or the name of one that comes with the package; None is ``coco``.
+        unlisted: What may be put in for nouns that the file does not have.
 
     Raises:
         ConfigError: Neither a file nor a known name.
     """
 
-    def __init__(self, source: str | None = None) -> None:
+    def __init__(self, source: str | None = None, unlisted: Unlisted | None = None) -> None:
         self.source = source
         self.path = _find(source)
+        self.unlisted: Unlisted = unlisted or {}
 
     @cached_property
     def tables(self) -> Tables:
@@ -149,9 +154,9 @@ class Lexicon:
         """
         return load(self.path)
 
-    def __reduce__(self) -> tuple[type[Lexicon], tuple[str | None]]:
+    def __reduce__(self) -> tuple[type[Lexicon], tuple[str | None, Unlisted]]:
         # A spawned DataLoader worker reads the file again: quicker than unpickling the tables.
-        return Lexicon, (self.source,)
+        return Lexicon, (self.source, self.unlisted)
 
 
 def _find(source: str | None) -> Path:
