@@ -16,7 +16,7 @@ LEVELS = [
     {"data"},
     {"task"},
     {"callbacks"},
-    {"resume", "messages", "look"},
+    {"resume", "messages", "look", "fill"},
     {"cli"},
     {"__main__"},
 ]

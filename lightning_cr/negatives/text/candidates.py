@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from lightning_cr.negatives.text.lexicon import Concept, Link, Unlisted
 from lightning_cr.negatives.text.reading import NounPhrase, Quality, Reading, Relation
 
-__all__ = ["Candidate", "Role", "attributes", "candidates", "objects", "relations", "worth_replacing"]
+__all__ = ["Candidate", "Role", "attributes", "candidates", "excludes", "objects", "relations", "worth_replacing"]
 
 Role = Literal["object", "attribute", "relation"]
+
+_WIDE = frozenset(("animal", "area", "body", "persons", "shapes", "stuff", "venues"))
+"""Groups with members that may be of another group: a machine is a car, a penguin a bird, a stadium a building."""
 
 _CARRIED_ALONG = frozenset(("in", "with", "wearing", "on"))
 _COPULAS = frozenset(("is", "are", "that", "who", "was", "were"))
@@ -102,6 +105,20 @@ def relations(reading: Reading) -> Iterator[Candidate]:
         tags, last_resort = _tags(relation, reading), link is not None and link.fallback
         clues = _clues(relation, reading)
         yield Candidate("relation", relation.start, relation.end, tags, choices, choices, last_resort, clues)
+
+
+def excludes(concept: Concept, other: Concept, kinds: Mapping[str, frozenset[str]]) -> bool:
+    """Whether nothing is both of two things: the lexicon lists them as alternatives, or as of no common kind.
+
+    Args:
+        concept: One thing.
+        other: Another.
+        kinds: Of each group; see :class:`lightning_cr.negatives.text.lexicon.Tables`.
+    """
+    groups = {concept.group, other.group}
+    if len(groups) == 1:
+        return other in concept.alternatives
+    return groups.isdisjoint(_WIDE) and kinds[concept.group].isdisjoint(kinds[other.group])
 
 
 def _clues(relation: Relation, reading: Reading) -> tuple[str, ...]:

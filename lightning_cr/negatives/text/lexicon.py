@@ -119,6 +119,7 @@ class Tables:
         measures: Nouns that portion what follows "of".
         pronouns: Gender of each pronoun.
         compounds: By head ("player", "players") and first word ("tennis") what the first word may become.
+        kinds: Of each group of things the kinds that it belongs to, those made of smaller kinds aside.
     """
 
     words: dict[str, Entry]
@@ -127,6 +128,7 @@ class Tables:
     measures: frozenset[str]
     pronouns: dict[str, str]
     compounds: dict[str, dict[str, Concept]]
+    kinds: dict[str, frozenset[str]]
 
 
 class Lexicon:
@@ -234,7 +236,14 @@ class _Indexer:
             measures=frozenset(self.raw["measures"]),
             pronouns={word: gender for gender, words in genders.items() for word in words["pronouns"]},
             compounds=self._compounds(),
+            kinds=self._kinds(),
         )
+
+    def _kinds(self) -> dict[str, frozenset[str]]:
+        groups = {kind: self._names([kind]) or frozenset() for kind in self.raw["kinds"]}
+        # "animate" says what verbs go with humans and animals, not that one may be the other
+        narrow = {kind for kind, own in groups.items() if not any(own > other for other in groups.values())}
+        return {group: frozenset(kind for kind in narrow if group in groups[kind]) for group in self.raw["objects"]}
 
     def _entry(self, form: str, name: str) -> Entry:
         entry = self.entries.setdefault(form, Entry())
