@@ -34,6 +34,7 @@ _NO_ACTIONS = frozenset(
     for word in line.split()
 )
 _POS: dict[Role, Pos] = {"object": "n", "attribute": "a", "relation": "v"}
+_ONE = frozenset(("a", "an", "another", "this", "each"))
 _JOINERS = ("-", "'", "/", "_")
 _LONGEST = 1 << 16  # characters, which the file of fills can count
 
@@ -143,7 +144,8 @@ class Filling:
 
     def _objects(self, reading: Reading) -> Iterator[Place]:
         for thing in reading.things:
-            if thing.head is not None:
+            misread = thing.plural and thing.determiner in _ONE  # "a helmet skateboards"
+            if thing.head is not None and not misread:
                 yield Place(reading, "object", thing.core, thing.end, None, thing)
 
     def _listed(self, reading: Reading) -> Iterator[Place]:
@@ -179,7 +181,9 @@ class Filling:
         other, genders = entry.thing, reading.genders
         if word not in (other.plurals if thing.plural else other.wordings) or other.number != thing.head.number:
             return False
-        if other.name in reading.names or (genders and other.gender and other.gender not in genders):
+        # "a man and his dog": neither a woman nor a bench
+        gendered = genders and (other.gender or thing.head.gender)
+        if other.name in reading.names or (gendered and other.gender not in genders):
             return False
         return excludes(thing.head, other, self.lexicon.tables.kinds) and not self._relates(thing.head_word, word, "n")
 
