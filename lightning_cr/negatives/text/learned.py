@@ -58,7 +58,8 @@ class LearnedFiles:
     def __init__(self, corpus: AnnotatedCorpus, lexicon: Lexicon, max_words: int) -> None:
         self.folder = corpus.paths[0].parent
         code = [code_digest(str(path)) for path in sorted(Path(__file__).parent.glob("*.py"))]
-        self._about = [[path.name for path in corpus.paths], code_digest(str(lexicon.path)), code, max_words]
+        words = [code_digest(str(lexicon.path)), repr(sorted(lexicon.unlisted.items()))]
+        self._about = [[path.name for path in corpus.paths], words, code, max_words]
         self._context = CorpusContext()
 
     def counts(self, count: Callable[[], CorpusContext]) -> CorpusContext:

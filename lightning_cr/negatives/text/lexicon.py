@@ -16,7 +16,10 @@ from lightning_cr.errors import ConfigError, DataError, suggest
 from lightning_cr.negatives.text.inflection import plural, verb_forms
 from lightning_cr.negatives.text.lexicon_layout import check_layout
 
-__all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "load"]
+__all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "Unlisted", "load"]
+
+Unlisted = Mapping[tuple[str, bool], tuple[tuple[str, tuple[str, ...]], ...]]
+"""By a noun that is in no group and whether it is a plural: what may be put in, each with all that it goes by."""
 
 _MANNERS = ("prepositions", "phrases", "transitive", "intransitive")
 _QUALITIES = ("attributes", "attribute_overlaps")
@@ -118,6 +121,7 @@ class Tables:
         pronouns: Gender of each pronoun.
         compounds: By head ("player", "players") and first word ("tennis") what the first word may become.
         many_for_one: Groups and concepts of which one may become several, and how many then.
+        kinds: Of each group of things the kinds that it belongs to, those made of smaller kinds aside.
     """
 
     words: dict[str, Entry]
@@ -126,6 +130,7 @@ class Tables:
     measures: frozenset[str]
     pronouns: dict[str, str]
     compounds: dict[str, dict[str, Concept]]
+    kinds: dict[str, frozenset[str]]
     many_for_one: tuple[frozenset[str], tuple[str, ...]] | None = None
 
 
@@ -134,14 +139,16 @@ class Lexicon:
 
     Args:
         source: Path of a YAML file, or the name of one that comes with the package; None is ``coco``.
+        unlisted: What may be put in for nouns that the file does not have.
 
     Raises:
         ConfigError: Neither a file nor a known name.
     """
 
-    def __init__(self, source: str | None = None) -> None:
+    def __init__(self, source: str | None = None, unlisted: Unlisted | None = None) -> None:
         self.source = source
         self.path = _find(source)
+        self.unlisted: Unlisted = unlisted or {}
 
     @cached_property
     def tables(self) -> Tables:
@@ -152,9 +159,9 @@ class Lexicon:
         """
         return load(self.path)
 
-    def __reduce__(self) -> tuple[type[Lexicon], tuple[str | None]]:
+    def __reduce__(self) -> tuple[type[Lexicon], tuple[str | None, Unlisted]]:
         # A spawned DataLoader worker reads the file again: quicker than unpickling the tables.
-        return Lexicon, (self.source,)
+        return Lexicon, (self.source, self.unlisted)
 
 
 def _find(source: str | None) -> Path:
@@ -236,7 +243,14 @@ class _Indexer:
             pronouns={word: gender for gender, words in genders.items() for word in words["pronouns"]},
             compounds=self._compounds(),
             many_for_one=self._many_for_one(),
+            kinds=self._kinds(),
         )
+
+    def _kinds(self) -> dict[str, frozenset[str]]:
+        groups = {kind: self._names([kind]) or frozenset() for kind in self.raw["kinds"]}
+        # "animate" says what verbs go with humans and animals, not that one may be the other
+        narrow = {kind for kind, own in groups.items() if not any(own > other for other in groups.values())}
+        return {group: frozenset(kind for kind in narrow if group in groups[kind]) for group in self.raw["objects"]}
 
     def _entry(self, form: str, name: str) -> Entry:
         entry = self.entries.setdefault(form, Entry())

@@ -20,4 +20,4 @@ class ReplaceObject(ReplacingRule):
 
     def candidates(self, reading: Reading) -> Iterable[Candidate]:
         """The things."""
-        return objects(reading)
+        return objects(reading, self.lexicon.unlisted)

@@ -82,6 +82,8 @@ def test_what_is_no_lexicon_is_one_line(script, tmp_path, text):
 
 
 class FakeWordNet:
+    source = "none"  # has no words to put in
+
     def knows(self, word, pos):
         return True
 
