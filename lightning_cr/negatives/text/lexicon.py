@@ -14,7 +14,6 @@ from typing import Any
 
 from lightning_cr.errors import ConfigError, DataError, suggest
 from lightning_cr.negatives.text.inflection import plural, verb_forms
-from lightning_cr.negatives.text.lexicon_layout import check_layout
 
 __all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "Unlisted", "load"]
 
@@ -186,6 +185,8 @@ def load(path: Path) -> Tables:
         DataError: It is not YAML, has an unknown section, or says something twice.
     """
     import yaml
+
+    from lightning_cr.negatives.text.lexicon_layout import check_layout  # knows YAML too
 
     # The base loader makes every scalar a string: with the usual one the words "on" and "off" are booleans.
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)

@@ -71,7 +71,12 @@ def test_each_mistake_has_its_line(script, tmp_path, old, new, line, says):
 
 
 def test_a_quality_may_be_in_two_groups(script, tmp_path):
-    assert findings(script, tmp_path, GOOD.replace("attributes:", "attributes:\n  other: [red, green]")) == []
+    assert (
+        findings(
+            script, tmp_path, GOOD.replace("attributes:", "attributes:\n  other: {of: [animals], words: [red, green]}")
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("text", ["objects: [", "- a", "", "thing: {}"])
