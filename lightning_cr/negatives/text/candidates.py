@@ -17,7 +17,6 @@ _WIDE = frozenset(("animal", "area", "body", "persons", "shapes", "stuff", "venu
 """Groups with members that may be of another group: a machine is a car, a penguin a bird, a stadium a building."""
 
 _CARRIED_ALONG = frozenset(("in", "with", "wearing", "on"))
-_COPULAS = frozenset(("is", "are", "that", "who", "was", "were"))
 _PARTICIPLES = frozenset(("VBN", "VBD"))
 
 
@@ -33,8 +32,6 @@ class Candidate:
         choices: What may be put in, inflected as the original; one word for each concept, and perhaps none.
         wordings: The same with all the words for each concept, for those who know which of them fits.
         last_resort: Whether it is only to be replaced where nothing else can be ("with" becomes "without").
-        clues: What stands around it, of a relation: the words beside it and the things that it relates. "in a" says
-            little about what may stand there, "in ... kitchen" a lot.
         phrase: One past the last token of the phrase that is exchanged with it, if that is longer: "two dogs" and "a
             group of dogs" are of one part of speech, "two" and "a group of" are not.
     """
@@ -46,7 +43,6 @@ class Candidate:
     choices: tuple[str, ...]
     wordings: tuple[str, ...]
     last_resort: bool = False
-    clues: tuple[str, ...] = ()
     phrase: int = 0
 
 
@@ -133,8 +129,7 @@ def relations(reading: Reading) -> Iterator[Candidate]:
         link = _fitting(relation, reading)
         choices = tuple([other for other in link.instead if other not in reading.words]) if link else ()
         tags, last_resort = _tags(relation, reading), link is not None and link.fallback
-        clues = _clues(relation, reading)
-        yield Candidate("relation", relation.start, relation.end, tags, choices, choices, last_resort, clues)
+        yield Candidate("relation", relation.start, relation.end, tags, choices, choices, last_resort)
 
 
 def excludes(concept: Concept, other: Concept, kinds: Mapping[str, frozenset[str]]) -> bool:
@@ -149,25 +144,6 @@ def excludes(concept: Concept, other: Concept, kinds: Mapping[str, frozenset[str
     if len(groups) == 1:
         return other in concept.alternatives
     return groups.isdisjoint(_WIDE) and kinds[concept.group].isdisjoint(kinds[other.group])
-
-
-def _clues(relation: Relation, reading: Reading) -> tuple[str, ...]:
-    words, things = reading.words, reading.things
-    before, following = _neighbours(relation, reading)
-    left = words[relation.start - 1] if relation.start else "^"
-    if left in _COPULAS and before is not None:
-        left = f"{left} {_name(before)}"
-    elif before is not None and before.end == relation.start:
-        left = _name(before)
-    right = words[relation.end] if relation.end < len(words) else "$"
-    if following is None:  # "sitting on a bench": what the next word leads to
-        beyond = next((thing for thing in things if relation.end < thing.start <= relation.end + 3), None)
-        return f"l:{left}", f"r:{right}", f"t:{_name(beyond) if beyond else '$'}"
-    return f"l:{left}", f"o:{_name(following)}"
-
-
-def _name(thing: NounPhrase) -> str:
-    return thing.head.name if thing.head is not None else thing.head_word
 
 
 def _tags(part: Quality | Relation, reading: Reading) -> tuple[str, ...]:

@@ -35,9 +35,6 @@ _RATE = 0.5
 _PRIOR = 10.0
 """How strongly the classifier's weights are drawn to 0; the usual 1 lets it find what is chance."""
 
-_ALL_BUT = 0.9
-"""Of the captions that can be edited at most this share are: some have nothing but edits that give themselves away."""
-
 _MOST = 500.0
 """Logarithms of weights are kept within this, so that their exponentials are numbers."""
 
@@ -67,7 +64,11 @@ class Flow:
 
 
 def balance_flows(
-    captions: Sequence[Sequence[int]], flows: Sequence[Sequence[Flow]], coverage: float, rounds: int = 50
+    captions: Sequence[Sequence[int]],
+    flows: Sequence[Sequence[Flow]],
+    coverage: float,
+    most: float = 0.9,
+    rounds: int = 50,
 ) -> tuple[dict[int, float], float]:
     """Finds the factors, and the weight of no edit under which the wanted share of captions is edited.
 
@@ -77,7 +78,9 @@ def balance_flows(
     Args:
         captions: The runs of each.
         flows: Its edits.
-        coverage: Share of captions to edit; at most nine tenths of those that can be.
+        coverage: Share of captions to edit.
+        most: Share of those that can be edited, above which none is: some have nothing but edits that give themselves
+            away.
         rounds: How often the classifier and the edits answer each other.
 
     Returns:
@@ -88,7 +91,7 @@ def balance_flows(
         return {}, 0.0
     of = np.repeat(np.arange(len(flows)), [len(found) for found in flows])
     game = _Game(captions, every, of)
-    wanted = min(coverage * len(captions), _ALL_BUT * len(np.unique(of)))
+    wanted = min(coverage * len(captions), most * len(np.unique(of)))
     moved, factors = np.zeros((2, len(game.runs)))
     late = rounds // 2
     for turn in range(rounds):

@@ -70,6 +70,9 @@ class FluentRule(TextRule):
         ConfigError: A share that is not above 0 and up to 1.
     """
 
+    most = 0.9
+    """Share of the captions with an edit that get one at most, whatever the coverage."""
+
     def __init__(self, *, coverage: float) -> None:
         if not 0 < coverage <= 1:
             raise ConfigError(f"coverage is {coverage}; it must be above 0 and at most 1, such as 0.3")
@@ -106,7 +109,7 @@ class FluentRule(TextRule):
             reading = read(caption, self.lexicon)
             flows.append(self._flows(reading, list(self.edits(reading, random.Random(index))), ngrams))
             words.append(ngrams.runs(ngrams.numbers(plain_words(reading)), 0, len(reading.words)))
-        self._factors, self._reluctance = balance_flows(words, flows, self.coverage)
+        self._factors, self._reluctance = balance_flows(words, flows, self.coverage, self.most)
 
     def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
         """See :class:`TextRule`."""

@@ -8,8 +8,8 @@ from typing import get_args
 from lightning_cr.errors import ConfigError, DataError, suggest
 from lightning_cr.negatives.text.candidates import Candidate, Role
 from lightning_cr.negatives.text.fills import Fills
-from lightning_cr.negatives.text.fluent_replacing import FluentReplacing
 from lightning_cr.negatives.text.reading import Reading
+from lightning_cr.negatives.text.replacing import ReplacingRule
 
 __all__ = ["MaskedFill"]
 
@@ -17,7 +17,7 @@ _STRANGERS = 1000
 """So many captions without fills, and none with, are no accident."""
 
 
-class MaskedFill(FluentReplacing):
+class MaskedFill(ReplacingRule):
     """Replaces a thing, quality or relation by what a masked language model finds likely in its place.
 
     CE-CLIP (2306.08832) has distilroberta fill the place of one noun, adjective or verb. Here the model is asked once

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lightning_cr.negatives.text.candidates import Candidate, relations
-from lightning_cr.negatives.text.fluent_replacing import FluentReplacing
 from lightning_cr.negatives.text.reading import Reading
+from lightning_cr.negatives.text.replacing import ReplacingRule
 
 __all__ = ["ReplaceRelation"]
 
 
-class ReplaceRelation(FluentReplacing):
+class ReplaceRelation(ReplacingRule):
     """Puts another relation between the same things, or another action in the place of one.
 
     Args:
