@@ -7,150 +7,193 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from lightning_cr.negatives.text.adding import AddingRule, Offers
+from lightning_cr.negatives.text.adding import AddingRule, Addition, Offers, entry_of, mixed
 from lightning_cr.negatives.text.base import AnnotatedCaption
 from lightning_cr.negatives.text.context import CorpusContext
-from lightning_cr.negatives.text.fluent import Edit, plain_words
-from lightning_cr.negatives.text.inflection import article
+from lightning_cr.negatives.text.fluent import plain_words
 from lightning_cr.negatives.text.lexicon import Concept
 from lightning_cr.negatives.text.reading import NounPhrase, Reading, read
 from lightning_cr.negatives.text.swapping import NOT_THINGS, is_movable
 
 __all__ = ["AddObject"]
 
-_JOINERS = (
-    "and",
-    "with",
-    "near",
-    "next to",
-    "by",
-    "beside",
-    "behind",
-    "in front of",
-    "under",
-    "on",
-    "in",
-    "over",
-    "at",
+_JOINING = frozenset(("IN", "TO", "RP", "RB", "VBG", "VBN"))
+_INSIDE_JOINERS = frozenset(("next", "front", "top", "side", "middle", "the"))
+_LAST = frozenset(("IN", "TO", "VBG"))
+_NO_JOINERS = frozenset(
+    word
+    for line in (
+        "of without not like as than while that if because for from to being having showing looking no so since where",
+        "off out up away made called named",
+    )
+    for word in line.split()
 )
+"""First words of what stands between two things without joining the second to the first, or not by being there."""
+
 _DETERMINERS = frozenset(("", "a", "an", "the", "some"))
 _NEVER = frozenset(("body", "stuff", "animal"))
 """Groups that are never added: what everybody has, and what is too wide to be missing from a picture."""
 
+_PLACES = frozenset(
+    word
+    for line in (
+        "rooms shops buildings streets open_ground areas waters venues terrain slopes skies street_furniture plants",
+        "landmarks indoors furniture",
+    )
+    for word in line.split()
+)
+"""Groups of what is in the picture whether or not it is worth a word."""
+
 _USUAL = 0.03
 """Share of the captions with a thing from which on another may well be there unsaid ("a bathroom with a sink")."""
 
+_TOGETHER = 1.0
+"""How much more often than by chance a place may be named with a thing, before it may well be there unsaid."""
+
 _LONGEST = 4
+_LONGEST_JOINER = 4
 _CLAUSE = 6
 """Words behind a thing among which its verb is looked for."""
+
+_FEWEST = 5
+"""What joins two things more rarely in a corpus may be a slip of the tagger."""
+
+_PRIOR = 20.0
+"""Mentions that what follows all things of a sort is worth against what follows a noun."""
+
+_DRAWN = 5
 
 
 class AddObject(AddingRule):
     """SugarCrepe's add_obj: puts "and a dog", "with a ball" or "near a tree" behind a thing.
 
     What is added is known to the lexicon, and not named in the caption by whatever word. Without a corpus it is one
-    that could stand in the place of the thing; once it has learned from one, it is what such things are joined with
-    there, but not so often that it may be in the picture unsaid. Options: :class:`FluentRule`.
+    that could stand in the place of the thing; once it has learned from one, it is what such things are followed by
+    there ("sitting on a bench", "holding a kite"), but nothing that may be in the picture unsaid: neither what is often
+    named with a thing of the caption, nor a place that goes with one. Options: :class:`FluentRule`.
     """
 
-    def __init__(self, *, coverage: float = 0.3) -> None:
+    def __init__(self, *, coverage: float = 0.2) -> None:
         super().__init__(coverage=coverage)
-        self._offers: dict[tuple[str, str], Offers] = {}
-        self._nouns: dict[str, str] = {}
+        self._offers: dict[str, Offers[tuple[str, str]]] = {}
         self._usual: set[tuple[str, str]] = set()
 
     def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
         """See :class:`FluentRule`."""
-        seen: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        nouns: dict[str, Concept] = {}
+        joiners: Counter[str] = Counter()
         named: Counter[str] = Counter()
         together: Counter[tuple[str, str]] = Counter()
+        found: list[tuple[str, str, str, str]] = []
         for caption in captions:
             reading = read(caption, self.lexicon)
-            words, things = plain_words(reading), reading.things
-            names = sorted({thing.head.name for thing in things if thing.head})
-            named.update(names)
-            together.update((one, other) for one in names for other in names if one != other)
-            for first, second in pairwise(things):
-                joiner = " ".join(words[first.end : second.start])
-                if joiner not in _JOINERS or second.head is None or second.head.group in _NEVER:
-                    continue
-                if second.end - second.start > _LONGEST or second.determiner not in _DETERMINERS:
-                    continue
-                phrase = " ".join(words[second.start : second.end])
-                self._nouns[phrase] = second.head_word
-                for key in (first.head_word, f"[{first.head.group}]" if first.head else "[]"):
-                    seen[key, joiner][phrase] += 1
-        self._usual = {pair for pair, count in together.items() if count > _USUAL * named[pair[0]]}
-        self._offers = {place: Offers(phrases) for place, phrases in seen.items()}
+            words = plain_words(reading)
+            heads = {thing.head.name: f"[{thing.head.group}]" for thing in reading.things if thing.head}
+            levels = list(dict.fromkeys([*heads, *heads.values()]))
+            named.update(levels)
+            together.update((one, other) for one in levels for other in heads if one not in (other, heads[other]))
+            for first, second in pairwise(reading.things):
+                if first.head is not None:
+                    nouns.setdefault(first.head_word, first.head)
+                    joiner = _joiner(first, second, reading)
+                    if joiner:
+                        joiners[joiner] += 1
+                        unit = f"{joiner} {' '.join(words[second.start : second.end])}"
+                        found.append((first.head_word, joiner, unit, second.head_word))
+        seen: defaultdict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        for noun, joiner, unit, head_word in found:
+            if joiners[joiner] >= _FEWEST:
+                for level in (noun, f"[{nouns[noun].group}]"):
+                    seen[level][unit, head_word] += 1
+        self._usual = self._find_usual(named, together, len(captions))
+        self._offers = {}
+        for noun, concept in nouns.items():
+            wide = seen[f"[{concept.group}]"]
+            shares = mixed(seen[noun], {one: count for one, count in wide.items() if count > 1}, _PRIOR)
+            self._offers[noun] = Offers(
+                {one: share for one, share in shares.items() if self._may_be_missing(self._named(one[1]), concept)}
+            )
         super().learn(context, captions)
 
-    def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
+    def additions(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
         """Some things behind each thing."""
-        learned = bool(self._offers)
         for thing in reading.things:
-            if thing.head_word in NOT_THINGS or thing.head is None or not is_movable(thing, reading):
+            if thing.head is None or thing.head_word in NOT_THINGS or not is_movable(thing, reading):
                 continue
-            for joiner in _JOINERS if learned else _JOINERS[:1]:
-                if not _has_room(thing, joiner, reading):
-                    continue
-                for phrase, share, head in self._drawn(thing, joiner, rng) if learned else _unlearned(thing, rng):
-                    if self._is_new(head, reading):
-                        added = f"{joiner} {_with_article(phrase)}"
-                        at = thing.end
-                        yield Edit(((at - 1, at, ((at - 1, at), added)),), "", added, share)
+            if not self._offers:
+                if thing.head.alternatives:
+                    other = rng.choice(thing.head.alternatives)
+                    unit = f"and a {other.name}" if other.number == "count" else f"and {other.name}"
+                    if self._is_new(other, reading) and _has_room(thing, unit, reading):
+                        yield Addition(thing.end, unit)
+                continue
+            offers = self._offers.get(thing.head_word)
+            for (unit, noun), share in offers.draw(rng, _DRAWN) if offers else ():
+                if _has_room(thing, unit, reading) and self._is_new(self._named(noun), reading):
+                    yield Addition(thing.end, unit, share)
 
-    def _drawn(self, thing: NounPhrase, joiner: str, rng: random.Random) -> list[tuple[str, float, Concept]]:
-        group = f"[{thing.head.group}]" if thing.head else "[]"
-        drawn: dict[str, float] = {}
-        for key in (group, thing.head_word):
-            offers = self._offers.get((key, joiner))
-            if offers is not None:
-                drawn.update(offers.draw(rng))
-        heads = ((phrase, share, self._named(self._nouns[phrase])) for phrase, share in drawn.items())
-        return [(phrase, share, head) for phrase, share, head in heads if head is not None]
+    def _find_usual(self, named: Counter[str], together: Counter[tuple[str, str]], count: int) -> set[tuple[str, str]]:
+        """What may well be there unsaid, by the name or the group of what is there."""
+        usual = set()
+        for (one, other), times in together.items():
+            if times > _USUAL * named[one]:
+                usual.add((one, other))
+            elif times > _TOGETHER * named[one] * named[other] / count:
+                concept = self._named(other)
+                if concept is not None and concept.group in _PLACES:
+                    usual.add((one, other))
+        return usual
 
     def _named(self, noun: str) -> Concept | None:
         # Looked up anew, since concepts are not the same objects after a worker has read the lexicon again.
-        tables = self.lexicon.tables
-        entry = tables.words.get(noun)
-        if " " in noun:
-            words = noun.split()
-            entry = next((found for form, found in tables.phrases.get(words[0], ()) if form == words), None)
+        entry = entry_of(noun, self.lexicon.tables)
         return entry.thing if entry else None
 
-    def _is_new(self, head: Concept, reading: Reading) -> bool:
+    def _is_new(self, head: Concept | None, reading: Reading) -> bool:
         """Whether nothing in the caption is, may be, or usually brings along the thing that is added."""
-        if head.name in reading.names:
+        if head is None or head.name in reading.names:
             return False
-        for other in reading.things:
-            if other.head is None:
-                continue
-            if other.head.group == head.group and head not in other.head.alternatives:
-                return False
-            if (other.head.name, head.name) in self._usual:
-                return False
-        return True
+        return all(thing.head is None or self._may_be_missing(head, thing.head) for thing in reading.things)
+
+    def _may_be_missing(self, head: Concept | None, there: Concept) -> bool:
+        if head is None or (there.group == head.group and head not in there.alternatives):
+            return False
+        return (there.name, head.name) not in self._usual and (f"[{there.group}]", head.name) not in self._usual
 
 
-def _unlearned(thing: NounPhrase, rng: random.Random) -> list[tuple[str, float, Concept]]:
-    if thing.head is None or not thing.head.alternatives:
-        return []
-    other = rng.choice(thing.head.alternatives)
-    return [(f"a {other.name}" if other.number == "count" else other.name, 0.0, other)]
+def _joiner(first: NounPhrase, second: NounPhrase, reading: Reading) -> str:
+    """The words that join two things, where they and the second can follow others; or none."""
+    words, tokens = reading.words, reading.caption.tokens
+    head = second.head
+    if head is None or head.group in _NEVER or second.head_word in NOT_THINGS or second.end - second.start > _LONGEST:
+        return ""
+    if second.determiner not in _DETERMINERS or words[second.end : second.end + 1] in (["of"], ["'s"]):
+        return ""
+    if not second.determiner and not second.plural and head.number == "count":
+        return ""  # "and laptop"
+    between = words[first.end : second.start]
+    if between == ["and"]:
+        return "and"
+    if (
+        not 0 < len(between) <= _LONGEST_JOINER
+        or between[0] in _NO_JOINERS
+        or tokens[second.start - 1].tag not in _LAST
+    ):
+        return ""
+    joins = all(
+        token.tag in _JOINING or token.text.lower() in _INSIDE_JOINERS for token in tokens[first.end : second.start]
+    )
+    return " ".join(between) if joins else ""
 
 
-def _has_room(thing: NounPhrase, joiner: str, reading: Reading) -> bool:
+def _has_room(thing: NounPhrase, unit: str, reading: Reading) -> bool:
     words, tokens = reading.words, reading.caption.tokens
     before = words[thing.start - 1] if thing.start else ""
     behind = words[thing.end] if thing.end < len(words) else ""
-    if behind in ("and", "or", ",", joiner.partition(" ")[0]) or before in ("and", "or", ",", "between", joiner):
+    joiner = unit.partition(" ")[0]
+    if behind in ("and", "or", ",", joiner) or before in ("and", "or", ",", "between", joiner):
         return False
     if joiner != "and":
-        return before != joiner.rpartition(" ")[2]
+        return not (joiner.endswith("ing") and joiner in words)
     # "a cat and a dog is" would not agree
     return not any(token.tag in ("VBZ", "VBP") for token in tokens[thing.end : thing.end + _CLAUSE])
-
-
-def _with_article(phrase: str) -> str:
-    first, _, rest = phrase.partition(" ")
-    return f"{article(rest)} {rest}" if first in ("a", "an") and rest else phrase
