@@ -52,7 +52,7 @@ class AddAttribute(AddingRule):
     compound ("a school bus"). Options: :class:`FluentRule`.
     """
 
-    def __init__(self, *, coverage: float = 0.2) -> None:
+    def __init__(self, *, coverage: float = 0.15) -> None:
         super().__init__(coverage=coverage)
         self._offers: dict[str, Offers[_Quality]] = {}
         self._states: dict[str, Offers[_Quality]] = {}

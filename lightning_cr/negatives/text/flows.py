@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["Flow", "Run", "balance_flows", "runs"]
+__all__ = ["Flow", "Pairs", "Run", "balance_flows", "find_reluctance", "runs"]
 
 Run = tuple[str, ...]
 """One to three words that follow each other, with ``^`` and ``$`` for the ends of the caption."""
@@ -34,16 +34,13 @@ class Flow:
 
     Attributes:
         likelihood: Logarithm of how likely the edited caption is, over the caption.
-        put_in: Runs that only the edited caption has; if it is longer, all its single words too, since what can be
-            added unnoticed depends on what the caption has already.
+        put_in: Runs that only the edited caption has.
         taken_out: Runs that only the caption has.
-        longer: By how many words the caption grows.
     """
 
     likelihood: float
     put_in: list[Run]
     taken_out: list[Run]
-    longer: int = 0
 
     def weight(self, factors: Mapping[Run, float]) -> float:
         """How much it is drawn beside others, and beside leaving the caption alone."""
@@ -62,7 +59,6 @@ def runs(words: Sequence[str]) -> dict[Run, None]:
 
 
 def balance_flows(
-    captions: Sequence[Sequence[str]],
     flows: Sequence[Sequence[Flow]],
     coverage: float,
     rounds: int = 40,
@@ -70,12 +66,8 @@ def balance_flows(
 ) -> tuple[dict[Run, float], float]:
     """Finds the factors, and the weight of no edit under which the wanted share of captions is edited.
 
-    Edits that make a caption longer are balanced against the captions that are as long as they make it, so that the
-    number of words does not count.
-
     Args:
-        captions: The words of each.
-        flows: Its edits.
+        flows: The edits of each caption.
         coverage: Share of captions to edit; at most nine tenths of those that can be.
         rounds: How often the flows are measured.
         rate: Step size.
@@ -89,34 +81,30 @@ def balance_flows(
     if not every:
         return {}, 0.0
     seen = Counter(run for flow in every for run in (*flow.put_in, *flow.taken_out))
-    into = _Pairs(([run for run in flow.put_in if seen[run] >= _FEWEST] for flow in every), ids)
-    out = _Pairs(([run for run in flow.taken_out if seen[run] >= _FEWEST] for flow in every), ids)
+    into = Pairs(([run for run in flow.put_in if seen[run] >= _FEWEST] for flow in every), ids)
+    out = Pairs(([run for run in flow.taken_out if seen[run] >= _FEWEST] for flow in every), ids)
     likelihood = np.array([flow.likelihood for flow in every])
-    longer = np.array([flow.longer for flow in every])
-    source = _Pairs(([run for run in runs(words) if run in ids] for words in captions), ids) if longer.any() else None
-    lengths = np.array([len(words) for words in captions])
-    stays = np.array([len(run) > 1 for run in ids], dtype=float)
-    share = min(coverage, 0.9 * len(np.unique(of)) / len(captions))
+    share = min(coverage, 0.9 * len(np.unique(of)) / len(flows))
     factors = np.zeros(len(ids))
-    step = rate if source is None else 2 * rate  # single words that stay weigh against it
     for turn in range(rounds + 1):
         gain = into.sum_by_item(factors, len(every)) - out.sum_by_item(factors, len(every))
         weights = np.exp(np.clip(likelihood + gain, -600, 20))
-        total = np.bincount(of, weights, len(captions))
-        reluctance = _reluctance(total, share * len(captions))
+        total = np.bincount(of, weights, len(flows))
+        reluctance = find_reluctance(total, share * len(flows))
         chosen = weights / (total + reluctance)[of]
         if turn < rounds:
             wanted = out.sum_by_run(chosen, len(ids))
-            if source is not None:
-                edited = np.bincount(of, chosen, len(captions))
-                wanted += source.sum_by_run(_as_long(lengths, lengths[of] + longer, chosen), len(ids))
-                wanted -= stays * source.sum_by_run(edited, len(ids))
-            factors += step * np.log((np.maximum(wanted, 0) + 1) / (into.sum_by_run(chosen, len(ids)) + 1))
+            factors += rate * np.log((wanted + 1) / (into.sum_by_run(chosen, len(ids)) + 1))
     return {run: round(f, 3) for run, f in zip(ids, factors.tolist(), strict=True) if abs(f) >= _LEAST}, reluctance
 
 
-class _Pairs:
-    """Which item has which run."""
+class Pairs:
+    """Which item has which run.
+
+    Args:
+        items: The runs of each.
+        ids: Numbers of the runs; new ones are given the next.
+    """
 
     def __init__(self, items: Iterable[Iterable[Run]], ids: dict[Run, int]) -> None:
         at_items, at_runs = array("q"), array("q")
@@ -127,20 +115,21 @@ class _Pairs:
         self.items, self.runs = np.array(at_items), np.array(at_runs)
 
     def sum_by_item(self, of_runs: np.ndarray, count: int) -> np.ndarray:
+        """Adds up numbers of runs for each of so many items."""
         return np.bincount(self.items, of_runs[self.runs], count)
 
     def sum_by_run(self, of_items: np.ndarray, count: int) -> np.ndarray:
+        """Adds up numbers of items for each of so many runs."""
         return np.bincount(self.runs, of_items[self.items], count)
 
 
-def _as_long(lengths: np.ndarray, made: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Weights of the captions under which their lengths are those of the edited ones."""
-    size = int(max(lengths.max(), made.max())) + 1
-    return np.asarray((np.bincount(made, chosen, size) / np.maximum(np.bincount(lengths, minlength=size), 1))[lengths])
+def find_reluctance(total: np.ndarray, wanted: float) -> float:
+    """The weight of no edit under which so many captions are edited, by halving.
 
-
-def _reluctance(total: np.ndarray, wanted: float) -> float:
-    """The weight of no edit under which so many captions are edited, by halving."""
+    Args:
+        total: Of each caption, the weight of all its edits.
+        wanted: How many captions to edit.
+    """
     low, high = -650.0, 25.0
     for _ in range(40):
         middle = (low + high) / 2

@@ -29,13 +29,11 @@ class Edit:
         parts: What goes and what comes, in order.
         original: What the record names as taken out: tokens, or words.
         replacement: What it names as put in.
-        offered: Logarithm of the chance with which it was put up to be drawn, if not for certain.
     """
 
     parts: tuple[Part, ...]
     original: tuple[int, int] | str
     replacement: tuple[int, int] | str
-    offered: float = 0.0
 
     def words(self, words: Sequence[str]) -> list[str]:
         """The caption's words after the change."""
@@ -97,13 +95,11 @@ class FluentRule(TextRule):
         """
         self._ngrams = context.ngrams
         flows = []
-        words = []
         for index, caption in enumerate(captions):
             reading = read(caption, self.lexicon)
-            words.append(plain_words(reading))
-            edits = self.edits(reading, random.Random(index))
-            flows.append([self._flow(words[-1], edit, context.ngrams) for edit in edits])
-        self._factors, self._reluctance = balance_flows(words, flows, self.coverage)
+            words, edits = plain_words(reading), self.edits(reading, random.Random(index))
+            flows.append([self._flow(words, edit, context.ngrams) for edit in edits])
+        self._factors, self._reluctance = balance_flows(flows, self.coverage)
 
     def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
         """See :class:`TextRule`."""
@@ -131,14 +127,12 @@ class FluentRule(TextRule):
         changed = edit.words(words)
         start, longer = edit.parts[0][0], len(changed) - len(words)
         end = edit.parts[-1][1]
-        gain = ngrams.likelihood(changed, start, end + longer) - ngrams.likelihood(words, start, end) - edit.offered
+        gain = ngrams.likelihood(changed, start, end + longer) - ngrams.likelihood(words, start, end)
         # Two words around what changes are all that a run of three can see.
         begin = max(0, start - 3)
         old, new = runs(words[begin : end + 3]), runs(changed[begin : end + longer + 3])
         put_in, taken_out = [run for run in new if run not in old], [run for run in old if run not in new]
-        if longer:
-            put_in = [*dict.fromkeys((word,) for word in changed), *(run for run in put_in if len(run) > 1)]
-        return Flow(gain, put_in, taken_out, longer)
+        return Flow(gain, put_in, taken_out)
 
 
 def plain_words(reading: Reading) -> list[str]:

@@ -10,14 +10,13 @@ that lengths at which captions are rich enough are preferred. Ours.
 from __future__ import annotations
 
 import math
-from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from lightning_cr.negatives.text.flows import Run, runs
+from lightning_cr.negatives.text.flows import Pairs, Run, find_reluctance, runs
 
 __all__ = ["Growth", "LengthBalance"]
 
@@ -99,17 +98,12 @@ class LengthBalance:
         own = [runs(words) for words in captions]
         seen = Counter(run for growth in every for run in growth.put_in)
         in_captions = Counter(run for found in own for run in found)
-        ids: dict[Run, int] = {}
-        for run, count in in_captions.items():
-            if count >= _FEWEST:
-                ids[run] = len(ids)
-        for run, count in seen.items():
-            if count >= _FEWEST:
-                ids.setdefault(run, len(ids))
+        frequent_runs = (run for counts in (in_captions, seen) for run, count in counts.items() if count >= _FEWEST)
+        ids = {run: number for number, run in enumerate(dict.fromkeys(frequent_runs))}
         size, number = len(ids), len(captions)
-        base = _Pairs(own, ids)
-        into = _Pairs([growth.put_in for growth in every], ids)
-        out = _Pairs([growth.taken_out for growth in every], ids)
+        base = Pairs(([run for run in found if run in ids] for found in own), ids)
+        into = Pairs(([run for run in growth.put_in if run in ids] for growth in every), ids)
+        out = Pairs(([run for run in growth.taken_out if run in ids] for growth in every), ids)
         lengths = np.array([len(words) for words in captions])
         frequent = np.flatnonzero(np.bincount(lengths) >= min(_CAPTIONS, number // 4))
         last = int(frequent.max())
@@ -125,7 +119,7 @@ class LengthBalance:
             gain = of_captions[of] + into.sum_by_item(factors, len(every)) - out.sum_by_item(factors, len(every))
             weights = np.exp(np.clip(likelihood + gain - averages[made], -600, 20))
             total = np.bincount(of, weights, number)
-            reluctance = _reluctance(total, share * number)
+            reluctance = find_reluctance(total, share * number)
             chosen = weights / (total + reluctance)[of]
             if turn == _ROUNDS:
                 break
@@ -136,34 +130,3 @@ class LengthBalance:
             factors += _RATE * np.log((wanted + _PRIOR) / (np.maximum(comes, 0) + _PRIOR))
         kept = {run: round(f, 3) for run, f in zip(ids, factors.tolist(), strict=True) if abs(f) >= _LEAST}
         return cls(kept, averages.tolist(), reluctance)
-
-
-class _Pairs:
-    """Which item has which run, of those that have a number."""
-
-    def __init__(self, items: Iterable[Iterable[Run]], ids: dict[Run, int]) -> None:
-        at_items, at_runs = array("q"), array("q")
-        get = ids.get
-        for at, found in enumerate(items):
-            for run in found:
-                number = get(run)
-                if number is not None:
-                    at_items.append(at)
-                    at_runs.append(number)
-        self.items, self.runs = np.array(at_items), np.array(at_runs)
-
-    def sum_by_item(self, of_runs: np.ndarray, count: int) -> np.ndarray:
-        return np.bincount(self.items, of_runs[self.runs], count)
-
-    def sum_by_run(self, of_items: np.ndarray, count: int) -> np.ndarray:
-        return np.bincount(self.runs, of_items[self.items], count)
-
-
-def _reluctance(total: np.ndarray, wanted: float) -> float:
-    """The weight of no addition under which so many captions are added to, by halving."""
-    low, high = -650.0, 25.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        more = float((total / (total + math.exp(middle))).sum()) > wanted
-        low, high = (middle, high) if more else (low, middle)
-    return math.exp(high)

@@ -130,7 +130,7 @@ def test_balance_brings_in_as_many_as_it_takes_out():
         taken_out = [run for run in runs(captions[-1]) if run not in runs(new)]
         flows.append([Flow(0.0, put_in, taken_out)])
     for coverage in (0.2, 0.5):
-        factors, reluctance = balance_flows(captions, flows, coverage)
+        factors, reluctance = balance_flows(flows, coverage)
         drawn = [found[0].weight(factors) for found in flows]
         shares = [weight / (weight + reluctance) for weight in drawn]
         assert sum(shares) / 600 == pytest.approx(coverage, abs=0.03)
