@@ -121,10 +121,10 @@ class AddObject(AddingRule):
             if thing.head is None or thing.head_word in NOT_THINGS or not is_movable(thing, reading):
                 continue
             if not self._offers:
-                if thing.head.alternatives:
+                if thing.head.alternatives and _has_room(thing, "and", reading):
                     other = rng.choice(thing.head.alternatives)
                     unit = f"and a {other.name}" if other.number == "count" else f"and {other.name}"
-                    if self._is_new(other, reading) and _has_room(thing, unit, reading):
+                    if self._is_new(other, reading):
                         yield Addition(thing.end, unit)
                 continue
             offers = self._offers.get(thing.head_word)
