@@ -1,7 +1,7 @@
 """The command line: a stock LightningCLI with a fixed task and data module.
 
-``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own; several ``--config`` are laid over each other;
-``negatives`` has a parser of its own.
+``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own, ``interpolate`` is a method of our trainer; several
+``--config`` are laid over each other; ``negatives`` has a parser of its own.
 What is added here: losses and text rules laid over entry by entry, one-line errors with a suggestion, a folder of its
 own for each run, and a stop where resuming would ignore a changed value.
 """
@@ -40,6 +40,7 @@ from lightning_cr.callbacks import (
 )
 from lightning_cr.data.datamodule import CompositionData
 from lightning_cr.errors import CheckpointError, ConfigError, LightningCRError, suggest
+from lightning_cr.interpolate import Trainer
 from lightning_cr.messages import explain
 from lightning_cr.resume import check_resume, saved_config
 from lightning_cr.task import CompositionTask
@@ -129,12 +130,18 @@ class CompositionCLI(LightningCLI):
             CompositionTask,
             CompositionData,
             run=run,
+            trainer_class=Trainer,
             parser_class=Parser,
             save_config_callback=None,  # ours is among the run's callbacks: it also puts the config into checkpoints
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # checkpoints carry model and data, see SaveConfig
         )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's commands, and ``interpolate``; with the arguments that are not the user's."""
+        return LightningCLI.subcommands() | {"interpolate": {"model", "datamodule"}}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser with our ``--config``."""
@@ -193,7 +200,7 @@ class CompositionCLI(LightningCLI):
         """Gives the run its own folder, its loggers and the callbacks that every run has."""
         config, save_every = self._get(self.config_init, "trainer"), self._get(self.config, "save_every")
         _check_numbers(save_every, config)
-        own: list[pl.Callback] = [Throughput(), RunReport()]
+        own: list[pl.Callback] = [Throughput(), *([] if self.subcommand == "interpolate" else [RunReport()])]
         own += [] if config["enable_progress_bar"] is False else [Progress()]
         if not config["fast_dev_run"]:
             check_run_folder(config["default_root_dir"])

@@ -182,7 +182,7 @@ def _check_names(root: yaml.Node) -> Iterator[Finding]:
                     yield _line(node), f"'{overlaps}' has '{node.value}', which is not in '{section}'"
                 elif node.value not in first.values():
                     yield _line(node), f"'{overlaps}' has '{node.value}'; its first name is '{first[node.value]}'"
-    kinds = {key.value for key, _ in _items(_get(root, "kinds"))}
+    kinds = {key.value for section in ("kinds", "nouns") for key, _ in _items(_get(root, section))}
     groups = list(_groups(root, "objects"))
     known = kinds | {key.value for key, _ in groups} | {_names(item)[0] for _, items in groups for item in items}
     limited = [value for _, value in _items(_get(root, "attributes"))] + [rule for _, rule in _rules(root)]

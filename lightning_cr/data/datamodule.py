@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as pl
 from rich.progress import Progress
@@ -37,9 +37,12 @@ class CompositionData(pl.LightningDataModule):
         seed: Of order, choice of captions and negatives: with the same seed every run sees the same batches.
         negatives: The text rules, by the name of the slot they fill.
         benchmarks: What validation and test measure, by name.
+        positives: Other true captions of the image that each sample brings, 0 or 1: COCO's another annotation, the
+            embedded world's another wording. Drawn from (seed, epoch, sample) alone, encoded in the one text pass.
 
     Raises:
-        ConfigError: A number out of range, or a training split smaller than one global batch.
+        ConfigError: A number out of range, positives of a source that has none, or a training split smaller than one
+            global batch.
         DataError: A folder or file that is missing or unreadable.
     """
 
@@ -53,6 +56,7 @@ class CompositionData(pl.LightningDataModule):
         seed: int = 0,
         negatives: TextNegatives = TextNegatives(),  # noqa: B008 (never changed in place)
         benchmarks: dict[str, Benchmark] = {},  # noqa: B006 (read only; jsonargparse shows it as the default)
+        positives: Literal[0, 1] = 0,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -70,6 +74,7 @@ class CompositionData(pl.LightningDataModule):
         self.seed = seed
         self.negatives = negatives
         self.benchmarks = benchmarks
+        self.positives = positives
         self.skipped: dict[str, None] = {}
         self._opened: tuple[Split, Split] | None = None
         self._corpus: AnnotatedCorpus | None = None
@@ -99,6 +104,11 @@ class CompositionData(pl.LightningDataModule):
                 self._learn()
             if self.source.no_training:
                 raise DataError(self.source.no_training)
+            if self.positives and not self.train.rewords:
+                raise ConfigError(
+                    f"data.positives is {self.positives}, but no image of the training split has another caption; use"
+                    " --data.positives 0"
+                )
             needed = self.batch_size * distributed.world_size()
             if len(self.train) < needed:
                 raise ConfigError(
@@ -152,7 +162,7 @@ class CompositionData(pl.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Batches of training, resumable in mid-epoch."""
         self._loader = ResumableLoader(
-            TrainingSamples(self.train, self.negatives, self.kinds, self.seed, self._corpus),
+            TrainingSamples(self.train, self.negatives, self.kinds, self.seed, self._corpus, self.positives > 0),
             batch_size=self.batch_size,
             sampler=EpochSampler(len(self.train), self.batch_size, self.seed),
             collate_fn=Collate(self.tokenizer, self.kinds, pictures=self.source.pictured and bool(self.source.kinds)),

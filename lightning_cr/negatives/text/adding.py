@@ -8,17 +8,16 @@ from abc import abstractmethod
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Generic, TypeVar
 
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
 from lightning_cr.negatives.text.context import CorpusContext
-from lightning_cr.negatives.text.flows import Run, runs
 from lightning_cr.negatives.text.fluent import Edit, FluentRule, plain_words
 from lightning_cr.negatives.text.inflection import article
 from lightning_cr.negatives.text.lengths import Growth, LengthBalance
 from lightning_cr.negatives.text.lexicon import Entry, Tables
-from lightning_cr.negatives.text.ngrams import NGrams
+from lightning_cr.negatives.text.ngrams import PAIRS, NGrams
 from lightning_cr.negatives.text.reading import Reading, read
 
 __all__ = ["AddingRule", "Addition", "Offers", "entry_of", "mixed"]
@@ -111,18 +110,22 @@ class AddingRule(FluentRule):
 
     def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
         """See :class:`FluentRule`."""
-        self._ngrams = context.ngrams
-        words, growths = [], []
+        self._ngrams = ngrams = context.ngrams
+        runs, growths = [], []
         for index, caption in enumerate(captions):
             reading = read(caption, self.lexicon)
-            words.append(plain_words(reading))
-            growths.append(_grown(words[-1], self.additions(reading, random.Random(index)), context.ngrams))
-        self._balance = LengthBalance.learn(words, growths, self.coverage)
+            words = ngrams.numbers(plain_words(reading))
+            runs.append(ngrams.runs(words, 0, len(words)))
+            growths.append(_grown(words, self.additions(reading, random.Random(index)), ngrams))
+        self._balance = LengthBalance.learn(runs, growths, self.coverage)
 
     def _draw(self, reading: Reading, ngrams: NGrams, rng: random.Random) -> Edit | None:
-        words = plain_words(reading)
         found = list(self.additions(reading, rng))
-        weights = self._balance.weights(words, _grown(words, found, ngrams))
+        if not found:
+            return None
+        words = ngrams.numbers(plain_words(reading))
+        numbered = [(addition.at, ngrams.phrase(addition.words), addition.offered) for addition in found]
+        weights = self._balance.weights(words, numbered, ngrams)
         left = rng.random() * (sum(weights) + self._balance.reluctance)
         for addition, weight in zip(found, weights, strict=True):
             left -= weight
@@ -163,27 +166,20 @@ def _edit(addition: Addition, reading: Reading) -> Edit:
     return Edit(((at - 1, at, ((at - 1, at), text)),), "", text)
 
 
-def _grown(words: list[str], additions: Iterable[Addition], ngrams: NGrams) -> list[Growth]:
+def _grown(words: list[int], additions: Iterable[Addition], ngrams: NGrams) -> list[Growth]:
     """The additions to a caption with what comes and goes."""
     found = []
-    own = runs(words)
-    padded = ["^", *words, "$"]
-    before: dict[int, tuple[float, list[Run]]] = {}
+    there = frozenset(words)
+    before: dict[int, tuple[float, list[int]]] = {}
     for addition in additions:
-        at, new = addition.at, addition.words.split()
-        # Two words on either side are all that a run of three can see.
-        left, right = padded[max(0, at - 1) : at + 1], padded[at + 1 : at + 3]
+        at, new = addition.at, ngrams.phrase(addition.words)
         if at not in before:
-            taken_out: list[Run] = [(left[-1], right[0])]
-            taken_out += zip(left, left[1:], right[:1], strict=False)
-            taken_out += zip(left[-1:], right, right[1:], strict=False)
-            before[at] = ngrams.likelihood(words, at, at), taken_out
+            before[at] = ngrams.likelihood(words, at, at), ngrams.runs(words, at, at)
         likelihood, taken_out = before[at]
-        around = [*left, *new, *right]
-        put_in: list[Run] = [run for word in new if (run := (word,)) not in own]
-        put_in += [run for run in pairwise(around[len(left) - 1 : len(left) + len(new) + 1]) if run not in own]
-        put_in += [run for run in zip(around, around[1:], around[2:], strict=False) if run not in own]
-        changed = [*words[:at], *new, *words[at:]]
-        likelihood = ngrams.likelihood(changed, at, at + len(new)) - likelihood - addition.offered
-        found.append(Growth(likelihood, put_in, taken_out, len(changed)))
+        start = min(2, at)
+        near = words[at - start : at] + new + words[at : at + 2]
+        end = start + len(new)
+        likelihood = ngrams.likelihood(near, start, end) - likelihood - addition.offered
+        put_in = [run for run in ngrams.runs(near, start, end) if run >= PAIRS or run not in there]
+        found.append(Growth(likelihood, put_in, taken_out, len(words) + len(new)))
     return found

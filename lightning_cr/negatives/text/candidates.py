@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +32,8 @@ class Candidate:
         last_resort: Whether it is only to be replaced where nothing else can be ("with" becomes "without").
         clues: What stands around it, of a relation: the words beside it and the things that it relates. "in a" says
             little about what may stand there, "in ... kitchen" a lot.
+        phrase: One past the last token of the phrase that is exchanged with it, if that is longer: "two dogs" and "a
+            group of dogs" are of one part of speech, "two" and "a group of" are not.
     """
 
     role: Role
@@ -42,6 +44,7 @@ class Candidate:
     wordings: tuple[str, ...]
     last_resort: bool = False
     clues: tuple[str, ...] = ()
+    phrase: int = 0
 
 
 def candidates(reading: Reading) -> list[Candidate]:
@@ -71,20 +74,47 @@ def objects(reading: Reading) -> Iterator[Candidate]:
         yield Candidate("object", thing.core, thing.end, tuple(tags), choices, wordings)
 
 
-def attributes(reading: Reading) -> Iterator[Candidate]:
-    """The qualities of things; a word that may be two ("old": of a man, of a car) is the first that fits its thing."""
+def attributes(reading: Reading, counts: bool = True) -> Iterator[Candidate]:
+    """The qualities of things; a word that may be two ("old": of a man, of a car) is the first that fits its thing.
+
+    Args:
+        reading: The caption.
+        counts: Whether to name how many there are.
+    """
     for thing in reading.things:
         for quality in thing.qualities:
             concept = next((concept for concept in quality.concepts if concept.fits(thing.head)), None)
-            others = [other for other in concept.alternatives if other.name not in reading.names] if concept else []
-            choices = tuple([other.name for other in others])
-            wordings = tuple([word for other in others for word in other.wordings])
-            yield Candidate("attribute", quality.start, quality.end, _tags(quality, reading), choices, wordings)
+            if concept is None or (concept.number == "plural" and not (counts and _counts(quality, thing))):
+                continue
+            if concept.number == "plural":
+                yield _attribute(quality, concept, reading.names, reading, phrase=thing.end)
+            else:
+                yield _attribute(quality, concept, reading.names, reading, phrase=quality.end)
     for quality in reading.compounds:
-        others = [other for other in quality.concepts[0].alternatives if other.name not in reading.words]
-        choices = tuple([other.name for other in others])
-        wordings = tuple([word for other in others for word in other.wordings])
-        yield Candidate("attribute", quality.start, quality.end, _tags(quality, reading), choices, wordings)
+        yield _attribute(quality, quality.concepts[0], reading.words, reading, phrase=quality.end + 1)
+
+
+def _attribute(quality: Quality, concept: Concept, named: Collection[str], reading: Reading, phrase: int) -> Candidate:
+    others = [other for other in concept.alternatives if other.name not in named]
+    choices, wordings = [other.name for other in others], [word for other in others for word in other.wordings]
+    if concept.number == "plural" and not _may_begin(quality, reading):
+        choices, wordings = ([name for name in names if not name.endswith(" of")] for names in (choices, wordings))
+    start, end = quality.start, quality.end
+    return Candidate("attribute", start, end, _tags(quality, reading), tuple(choices), tuple(wordings), phrase=phrase)
+
+
+def _counts(quality: Quality, thing: NounPhrase) -> bool:
+    """Whether a quality says how many, the last word on it: "a group of two dogs" are two."""
+    later = (other for other in thing.qualities if other.start > quality.start)
+    return thing.plural and not any(other.concepts[0].number == "plural" for other in later)
+
+
+def _may_begin(quality: Quality, reading: Reading) -> bool:
+    """Whether "a group of" may stand there: not in "the two dogs", nor in "a group of two dogs"."""
+    if not quality.start:
+        return True
+    before = reading.caption.tokens[quality.start - 1]
+    return before.tag not in ("DT", "PRP$", "JJ", "CD") and before.text != "of"
 
 
 def relations(reading: Reading) -> Iterator[Candidate]:
@@ -148,9 +178,9 @@ def _fitting(relation: Relation, reading: Reading) -> Link | None:
     for link in found:
         if link.manner != "phrases" and (following is None) == (link.manner in ("prepositions", "transitive")):
             continue
-        if link.before is not None and (following is None or not _among(following.head, link.before)):
+        if link.before is not None and (following is None or not _among(following, link.before)):
             continue
-        if link.subject is not None and (before is None or not _among(before.head, link.subject)):
+        if link.subject is not None and (before is None or not _among(before, link.subject)):
             continue
         return link
     return None
@@ -170,5 +200,7 @@ def _neighbours(relation: Relation, reading: Reading) -> tuple[NounPhrase | None
     return before, following
 
 
-def _among(concept: Concept | None, names: frozenset[str]) -> bool:
-    return concept is not None and (concept.group in names or concept.name in names)
+def _among(thing: NounPhrase, names: frozenset[str]) -> bool:
+    if thing.head is None:
+        return thing.head_word in names
+    return thing.head.group in names or thing.head.name in names

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from lightning_cr.negatives.text.candidates import Candidate, worth_replacing
 from lightning_cr.negatives.text.fluent import Edit, FluentRule
 from lightning_cr.negatives.text.reading import Reading
-from lightning_cr.negatives.text.rewriting import rotated
+from lightning_cr.negatives.text.rewriting import raw, rotated
 
 __all__ = ["FluentReplacing"]
 
@@ -28,15 +28,19 @@ class FluentReplacing(FluentRule):
         """See :class:`FluentRule`."""
         # Round from a random place on to the first that can be replaced.
         found = worth_replacing(rotated(list(self.candidates(reading)), rng))
-        return _edit(found[0], rng.choice(found[0].choices)) if found else None
+        return _edit(found[0], rng.choice(found[0].choices), reading) if found else None
 
     def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
         """Each choice at each place."""
-        for candidate in worth_replacing(self.candidates(reading)):
+        for candidate in self.candidates(reading):
             for new in candidate.wordings:
-                yield _edit(candidate, new)
+                yield _edit(candidate, new, reading)
 
 
-def _edit(candidate: Candidate, new: str) -> Edit:
+def _edit(candidate: Candidate, new: str, reading: Reading) -> Edit:
     start, end = candidate.start, candidate.end
-    return Edit(((start, end, (new,)),), (start, end), new)
+    if candidate.phrase <= end:
+        return Edit(((start, end, (new,)),), (start, end), new)
+    kept = (end, candidate.phrase)
+    phrase = (start, candidate.phrase)
+    return Edit(((*phrase, (new, kept)),), phrase, f"{new} {raw(reading.caption, *kept)}")

@@ -20,7 +20,7 @@ __all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "load"]
 _MANNERS = ("prepositions", "phrases", "transitive", "intransitive")
 _QUALITIES = ("attributes", "attribute_overlaps")
 SECTIONS = (
-    *("kinds", "objects", "overlaps", "measures", "genders", *_QUALITIES, "compounds"),
+    *("kinds", "objects", "overlaps", "nouns", "measures", "genders", *_QUALITIES, "compounds", "many_for_one"),
     *(*_MANNERS, "symmetric", "fixed"),
 )
 _ANY_TAG = ""
@@ -34,7 +34,7 @@ class Concept:
         name: The name that is put in.
         names: All names.
         group: Where its alternatives come from.
-        number: ``count``, ``mass`` or ``plural``; of a thing.
+        number: ``count``, ``mass`` or ``plural``; of a quality, ``plural`` is one that says how many.
         plural: The plural that is put in.
         wordings: All names that can be put in, the first among them; in the plural where :attr:`plural` is asked for.
         plurals: Their plurals, of a thing.
@@ -116,6 +116,7 @@ class Tables:
         measures: Nouns that portion what follows "of".
         pronouns: Gender of each pronoun.
         compounds: By head ("player", "players") and first word ("tennis") what the first word may become.
+        many_for_one: Groups and concepts of which one may become several, and how many then.
     """
 
     words: dict[str, Entry]
@@ -124,6 +125,7 @@ class Tables:
     measures: frozenset[str]
     pronouns: dict[str, str]
     compounds: dict[str, dict[str, Concept]]
+    many_for_one: tuple[frozenset[str], tuple[str, ...]] | None = None
 
 
 class Lexicon:
@@ -201,7 +203,7 @@ class _Indexer:
         self.path = path
         self.raw = {section: raw.get(section) or {} for section in SECTIONS}
         self.entries: dict[str, Entry] = {}
-        self.known: set[str] = set(self.raw["kinds"]) | set(self.raw["objects"])
+        self.known: set[str] = {*self.raw["kinds"], *self.raw["objects"], *self.raw["nouns"]}
 
     def index(self) -> Tables:
         things = self._concepts("objects", self.raw["overlaps"])
@@ -229,6 +231,7 @@ class _Indexer:
             measures=frozenset(self.raw["measures"]),
             pronouns={word: gender for gender, words in genders.items() for word in words["pronouns"]},
             compounds=self._compounds(),
+            many_for_one=self._many_for_one(),
         )
 
     def _entry(self, form: str, name: str) -> Entry:
@@ -248,6 +251,10 @@ class _Indexer:
                 # A name that is also another's plural ("glasses") keeps its first reading.
                 if entry.thing is None:
                     entry.thing, entry.plural = concept, is_plural
+
+    def _many_for_one(self) -> tuple[frozenset[str], tuple[str, ...]] | None:
+        given = self.raw["many_for_one"]
+        return (self._names(given["of"]) or frozenset(), tuple(given["words"])) if given else None
 
     def _compounds(self) -> dict[str, dict[str, Concept]]:
         """For each head in both numbers what may stand before it."""
@@ -280,11 +287,7 @@ class _Indexer:
                     seen.add(name)
                 limits = self._names(settings.get("of")), self._names(settings.get("not_of")) or frozenset()
                 number = settings.get("number", "count")
-                # "two dogs" may become "a couple of dogs", but "the two dogs" may not
-                wordings = tuple(
-                    name for name in marked if not name.startswith(("a ", "-")) and not name.endswith(" of")
-                )
-                wordings = wordings or names
+                wordings = tuple(name for name in marked if not name.startswith("-"))
                 members.append(
                     Concept(names[0], names, group, number, wordings=wordings, of=limits[0], not_of=limits[1])
                 )
@@ -298,7 +301,7 @@ class _Indexer:
         return concepts
 
     def _names(self, given: Iterable[str] | None) -> frozenset[str] | None:
-        """Group and concept names with the kinds written out."""
+        """Group and concept names, and plain nouns, with the kinds written out."""
         if given is None:
             return None
         kinds = self.raw["kinds"]
@@ -309,6 +312,9 @@ class _Indexer:
                     f"{self.path} limits something to '{name}', which is no group, kind or first name of a thing."
                     + suggest(name, sorted(self.known))
                 )
+            if name in self.raw["nouns"]:
+                names |= {form for noun in self.raw["nouns"][name] for form in (noun, plural(noun))}
+                continue
             names |= (self._names(kinds[name]) or set()) if name in kinds and kinds[name] != [name] else {name}
         return frozenset(names)
 

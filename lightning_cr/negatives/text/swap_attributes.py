@@ -158,6 +158,8 @@ def _exchangeable(one: Quality, first: NounPhrase, other: Quality, second: NounP
         return False
     for concept in one.concepts:
         if concept.fits(first.head) and concept.fits(second.head):
+            if concept.number == "plural" and not (first.plural and second.plural):
+                return False  # "lots of grass", but no "two grass"
             return any(
                 counterpart in concept.alternatives and counterpart.fits(first.head) for counterpart in other.concepts
             )

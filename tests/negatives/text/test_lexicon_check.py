@@ -1,4 +1,6 @@
 import importlib.util
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -132,11 +134,12 @@ class Everything(FakeWordNet):
 
 def test_what_the_rules_put_in_is_judged(script, tmp_path, capsys):
     captions, lexicon = tmp_path / "captions.json", tmp_path / "lexicon.yaml"
-    captions.write_text('[{"image": "a.jpg", "caption": ["A dog on a red chair.", "A cat on a blue couch."]}]')
+    said = ["A dog on a red chair.", "A cat on a blue couch."] * 10
+    captions.write_text(json.dumps([{"image": "a.jpg", "caption": said}]))
     lexicon.write_text(GOOD)
     wrong = script.measure(captions, str(lexicon), Everything())
     said = capsys.readouterr().out
-    assert "attribute, drawn evenly: 2 negatives, 2 pairs of words, 2 negatives wrong" in said
-    assert "  'red' > 'blue' are synonyms (1)" in said
-    assert "relation, learned: 2 negatives, 1 pairs of words, 0 negatives wrong" in said  # no verbs
+    assert "attribute, drawn evenly: 20 negatives, 2 pairs of words, 20 negatives wrong" in said
+    assert "  'red' > 'blue' are synonyms (10)" in said
+    assert re.search(r"relation, learned: \d+ negatives, 1 pairs of words, 0 negatives wrong", said)  # no verbs
     assert wrong >= 8
