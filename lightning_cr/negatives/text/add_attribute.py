@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
-from lightning_cr.negatives.text.adding import AddingRule, Addition, Offers, entry_of, mixed
+from lightning_cr.negatives.text.adding import AddingRule, Offers, entry_of, mixed
 from lightning_cr.negatives.text.assertions import NO_QUALITIES, OPINIONS, UNSHOWN
 from lightning_cr.negatives.text.base import AnnotatedCaption
 from lightning_cr.negatives.text.context import CorpusContext
+from lightning_cr.negatives.text.lengths import Addition
 from lightning_cr.negatives.text.lexicon import Concept
 from lightning_cr.negatives.text.reading import NounPhrase, Reading, read
 from lightning_cr.negatives.text.swapping import NOT_THINGS
@@ -38,6 +39,13 @@ _CLAUSE = 6
 """Words behind a thing among which its verb is looked for."""
 
 _DRAWN = 5
+
+_VAGUE = frozenset(
+    ("colored", "coloured", "dressed", "haired", "cooked", "wild", "looking", "assorted", "designed", "flavored")
+)
+"""Words that say little without more words, or that hold for most of the things of which they are said."""
+
+_WITHHELD = NO_QUALITIES | OPINIONS | _VAGUE
 
 _Quality = tuple[str, tuple[str, ...]]
 """A word or phrase, and the kinds of quality that it may be of."""
@@ -141,7 +149,7 @@ class AddAttribute(AddingRule):
         end = thing.end
         if end + 1 < len(words) and tokens[end].tag in ("VBG", "VBN") and thing.head is not None:
             goes_on = tokens[end + 1].tag in _BEHIND_STATES or words[end + 1] in (".", "next")
-            if goes_on and self._can_do(words[end], tokens[end].tag, thing.head):
+            if goes_on and words[end] not in _VAGUE and self._can_do(words[end], tokens[end].tag, thing.head):
                 yield words[end], _STATE
 
     def _can_do(self, word: str, tag: str, head: Concept) -> bool:
@@ -171,7 +179,7 @@ class AddAttribute(AddingRule):
 
     def _may_add(self, word: str) -> bool:
         entry = entry_of(word, self.lexicon.tables)
-        if word in NO_QUALITIES or word in OPINIONS or (entry is not None and entry.fixed):
+        if word in _WITHHELD or (entry is not None and entry.fixed):
             return False
         return entry is None or all(concept.group not in UNSHOWN for concept in entry.qualities)
 

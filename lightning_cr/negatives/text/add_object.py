@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import pairwise
 
-from lightning_cr.negatives.text.adding import AddingRule, Addition, Offers, entry_of, mixed
+from lightning_cr.negatives.text.adding import AddingRule, Offers, entry_of, mixed
 from lightning_cr.negatives.text.base import AnnotatedCaption
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.fluent import plain_words
+from lightning_cr.negatives.text.lengths import Addition
 from lightning_cr.negatives.text.lexicon import Concept
 from lightning_cr.negatives.text.reading import NounPhrase, Reading, read
 from lightning_cr.negatives.text.swapping import NOT_THINGS, is_movable
@@ -30,6 +31,7 @@ _NO_JOINERS = frozenset(
 )
 """First words of what stands between two things without joining the second to the first, or not by being there."""
 
+_LISTS = frozenset(("and", "or", ","))
 _DETERMINERS = frozenset(("", "a", "an", "the", "some"))
 _NEVER = frozenset(("body", "stuff", "animal"))
 """Groups that are never added: what everybody has, and what is too wide to be missing from a picture."""
@@ -47,8 +49,9 @@ _PLACES = frozenset(
 _USUAL = 0.03
 """Share of the captions with a thing from which on another may well be there unsaid ("a bathroom with a sink")."""
 
-_TOGETHER = 1.0
-"""How much more often than by chance a place may be named with a thing, before it may well be there unsaid."""
+_TOGETHER = {True: 1.0, False: 4.0}
+"""How much more often than by chance a place, and anything else, may be named with a thing, before it may well be there
+unsaid."""
 
 _LONGEST = 4
 _LONGEST_JOINER = 4
@@ -76,11 +79,12 @@ class AddObject(AddingRule):
     def __init__(self, *, coverage: float = 0.2) -> None:
         super().__init__(coverage=coverage)
         self._offers: dict[str, Offers[tuple[str, str]]] = {}
-        self._usual: set[tuple[str, str]] = set()
+        self._usual: dict[str, set[str]] = {}
 
     def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
         """See :class:`FluentRule`."""
-        nouns: dict[str, Concept] = {}
+        nouns: dict[str, NounPhrase] = {}
+        groups: dict[str, str] = {}
         joiners: Counter[str] = Counter()
         named: Counter[str] = Counter()
         together: Counter[tuple[str, str]] = Counter()
@@ -91,10 +95,11 @@ class AddObject(AddingRule):
             heads = {thing.head.name: f"[{thing.head.group}]" for thing in reading.things if thing.head}
             levels = list(dict.fromkeys([*heads, *heads.values()]))
             named.update(levels)
+            groups.update((thing.head.name, thing.head.group) for thing in reading.things if thing.head)
             together.update((one, other) for one in levels for other in heads if one not in (other, heads[other]))
             for first, second in pairwise(reading.things):
                 if first.head is not None:
-                    nouns.setdefault(first.head_word, first.head)
+                    nouns.setdefault(first.head_word, first)
                     joiner = _joiner(first, second, reading)
                     if joiner:
                         joiners[joiner] += 1
@@ -103,62 +108,75 @@ class AddObject(AddingRule):
         seen: defaultdict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
         for noun, joiner, unit, head_word in found:
             if joiners[joiner] >= _FEWEST:
-                for level in (noun, f"[{nouns[noun].group}]"):
+                for level in (noun, _sort(nouns[noun])):
                     seen[level][unit, head_word] += 1
-        self._usual = self._find_usual(named, together, len(captions))
+        self._usual = {}
+        for (one, other), times in together.items():
+            often = _TOGETHER[groups[other] in _PLACES] * named[one] * named[other] / len(captions)
+            if times > min(_USUAL * named[one], max(1, often)):
+                self._usual.setdefault(one, set()).add(other)
         self._offers = {}
-        for noun, concept in nouns.items():
-            wide = seen[f"[{concept.group}]"]
-            shares = mixed(seen[noun], {one: count for one, count in wide.items() if count > 1}, _PRIOR)
+        for noun, thing in nouns.items():
+            wide = {one: count for one, count in seen[_sort(thing)].items() if count > 1}
+            missing = self._missing([thing])
             self._offers[noun] = Offers(
-                {one: share for one, share in shares.items() if self._may_be_missing(self._named(one[1]), concept)}
+                {one: share for one, share in mixed(seen[noun], wide, _PRIOR).items() if missing(one[1])}
             )
         super().learn(context, captions)
 
     def additions(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
         """Some things behind each thing."""
-        for thing in reading.things:
+        things, names = reading.things, reading.names
+        missing = self._missing(things)
+        for thing in things:
             if thing.head is None or thing.head_word in NOT_THINGS or not is_movable(thing, reading):
                 continue
+            fits = _room(thing, reading)
+            if fits is None:
+                continue
             if not self._offers:
-                if thing.head.alternatives and _has_room(thing, "and", reading):
+                if thing.head.alternatives and fits("and"):
                     other = rng.choice(thing.head.alternatives)
                     unit = f"and a {other.name}" if other.number == "count" else f"and {other.name}"
-                    if self._is_new(other, reading):
+                    if missing(other.name, names):
                         yield Addition(thing.end, unit)
                 continue
             offers = self._offers.get(thing.head_word)
             for (unit, noun), share in offers.draw(rng, _DRAWN) if offers else ():
-                if _has_room(thing, unit, reading) and self._is_new(self._named(noun), reading):
+                if fits(unit.partition(" ")[0]) and missing(noun, names):
                     yield Addition(thing.end, unit, share)
 
-    def _find_usual(self, named: Counter[str], together: Counter[tuple[str, str]], count: int) -> set[tuple[str, str]]:
-        """What may well be there unsaid, by the name or the group of what is there."""
-        usual = set()
-        for (one, other), times in together.items():
-            if times > _USUAL * named[one]:
-                usual.add((one, other))
-            elif times > _TOGETHER * named[one] * named[other] / count:
-                concept = self._named(other)
-                if concept is not None and concept.group in _PLACES:
-                    usual.add((one, other))
-        return usual
+    def _missing(self, things: Sequence[NounPhrase]) -> Callable[..., bool]:
+        """Tells whether no thing of a caption is, may be, or usually brings along the thing that a noun names."""
+        tables = self.lexicon.tables
+        usual = self._usual.get
+        heads: dict[str, list[Concept]] = {}
+        brought: list[set[str]] = []
+        for thing in things:
+            if thing.head is not None:
+                heads.setdefault(thing.head.group, []).append(thing.head)
+                brought += [found for found in (usual(thing.head.name), usual(f"[{thing.head.group}]")) if found]
 
-    def _named(self, noun: str) -> Concept | None:
-        # Looked up anew, since concepts are not the same objects after a worker has read the lexicon again.
-        entry = entry_of(noun, self.lexicon.tables)
-        return entry.thing if entry else None
+        def missing(noun: str, named: Container[str] = ()) -> bool:
+            # Looked up anew, since concepts are not the same objects after a worker has read the lexicon again.
+            entry = entry_of(noun, tables)
+            head = entry.thing if entry else None
+            if head is None or head.name in named:
+                return False
+            for there in heads.get(head.group, ()):
+                if head not in there.alternatives:
+                    return False
+            for found in brought:
+                if head.name in found:
+                    return False
+            return True
 
-    def _is_new(self, head: Concept | None, reading: Reading) -> bool:
-        """Whether nothing in the caption is, may be, or usually brings along the thing that is added."""
-        if head is None or head.name in reading.names:
-            return False
-        return all(thing.head is None or self._may_be_missing(head, thing.head) for thing in reading.things)
+        return missing
 
-    def _may_be_missing(self, head: Concept | None, there: Concept) -> bool:
-        if head is None or (there.group == head.group and head not in there.alternatives):
-            return False
-        return (there.name, head.name) not in self._usual and (f"[{there.group}]", head.name) not in self._usual
+
+def _sort(thing: NounPhrase) -> str:
+    """Things that the same may follow: "boys" are not "wearing a hat"."""
+    return f"[{thing.head.group if thing.head else ''}{' s' if thing.plural else ''}]"
 
 
 def _joiner(first: NounPhrase, second: NounPhrase, reading: Reading) -> str:
@@ -186,14 +204,22 @@ def _joiner(first: NounPhrase, second: NounPhrase, reading: Reading) -> str:
     return " ".join(between) if joins else ""
 
 
-def _has_room(thing: NounPhrase, unit: str, reading: Reading) -> bool:
+def _room(thing: NounPhrase, reading: Reading) -> Callable[[str], bool] | None:
+    """Tells by its first word whether something can be put behind a thing; None if nothing can."""
     words, tokens = reading.words, reading.caption.tokens
     before = words[thing.start - 1] if thing.start else ""
     behind = words[thing.end] if thing.end < len(words) else ""
-    joiner = unit.partition(" ")[0]
-    if behind in ("and", "or", ",", joiner) or before in ("and", "or", ",", "between", joiner):
-        return False
-    if joiner != "and":
-        return not (joiner.endswith("ing") and joiner in words)
+    if behind in _LISTS or before in _LISTS or before == "between":
+        return None
     # "a cat and a dog is" would not agree
-    return not any(token.tag in ("VBZ", "VBP") for token in tokens[thing.end : thing.end + _CLAUSE])
+    agrees = not any([token.tag in ("VBZ", "VBP") for token in tokens[thing.end : thing.end + _CLAUSE]])
+    acts = behind.endswith("ing")  # "sitting on a bed walking"
+
+    def fits(joiner: str) -> bool:
+        if joiner == "and":
+            return agrees
+        if joiner == behind or joiner == before:
+            return False
+        return not (joiner.endswith("ing") and (acts or joiner in words))
+
+    return fits

@@ -7,7 +7,7 @@ import random
 from abc import abstractmethod
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate
 from typing import Generic, TypeVar
 
@@ -15,32 +15,17 @@ from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.fluent import Edit, FluentRule, plain_words
 from lightning_cr.negatives.text.inflection import article
-from lightning_cr.negatives.text.lengths import Growth, LengthBalance
+from lightning_cr.negatives.text.lengths import Addition, LengthBalance
 from lightning_cr.negatives.text.lexicon import Entry, Tables
-from lightning_cr.negatives.text.ngrams import PAIRS, NGrams
+from lightning_cr.negatives.text.ngrams import NGrams
 from lightning_cr.negatives.text.reading import Reading, read
 
-__all__ = ["AddingRule", "Addition", "Offers", "entry_of", "mixed"]
+__all__ = ["AddingRule", "Offers", "entry_of", "mixed"]
 
 Choice = TypeVar("Choice")
 
 _MOST = 400
 """So many are remembered of each place, the most frequent ones."""
-
-
-@dataclass(slots=True, eq=False)
-class Addition:
-    """Words that go into a caption.
-
-    Attributes:
-        at: The token before which they stand.
-        words: In lower case, with "a" for "an".
-        offered: Logarithm of the chance with which they were put up to be drawn.
-    """
-
-    at: int
-    words: str
-    offered: float = 0.0
 
 
 class Offers(Generic[Choice]):
@@ -93,7 +78,7 @@ class AddingRule(FluentRule):
 
     def __init__(self, *, coverage: float) -> None:
         super().__init__(coverage=coverage)
-        self._balance = LengthBalance()
+        self._balance: LengthBalance | None = None
 
     @abstractmethod
     def additions(self, reading: Reading, rng: random.Random) -> Iterable[Addition]:
@@ -110,22 +95,19 @@ class AddingRule(FluentRule):
 
     def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
         """See :class:`FluentRule`."""
-        self._ngrams = ngrams = context.ngrams
-        runs, growths = [], []
+        self._ngrams = context.ngrams
+        words, found = [], []
         for index, caption in enumerate(captions):
             reading = read(caption, self.lexicon)
-            words = ngrams.numbers(plain_words(reading))
-            runs.append(ngrams.runs(words, 0, len(words)))
-            growths.append(_grown(words, self.additions(reading, random.Random(index)), ngrams))
-        self._balance = LengthBalance.learn(runs, growths, self.coverage)
+            words.append(plain_words(reading))
+            found.append(list(self.additions(reading, random.Random(index))))
+        self._balance = LengthBalance.learn(context.ngrams, words, found, self.coverage)
 
     def _draw(self, reading: Reading, ngrams: NGrams, rng: random.Random) -> Edit | None:
         found = list(self.additions(reading, rng))
-        if not found:
+        if not found or self._balance is None:
             return None
-        words = ngrams.numbers(plain_words(reading))
-        numbered = [(addition.at, ngrams.phrase(addition.words), addition.offered) for addition in found]
-        weights = self._balance.weights(words, numbered, ngrams)
+        weights = self._balance.weights(plain_words(reading), found)
         left = rng.random() * (sum(weights) + self._balance.reluctance)
         for addition, weight in zip(found, weights, strict=True):
             left -= weight
@@ -164,22 +146,3 @@ def _edit(addition: Addition, reading: Reading) -> Edit:
     if at == 0 or reading.words[at - 1] in ("a", "an"):
         return Edit(((at, at + 1, (text, (at, at + 1))),), "", text)
     return Edit(((at - 1, at, ((at - 1, at), text)),), "", text)
-
-
-def _grown(words: list[int], additions: Iterable[Addition], ngrams: NGrams) -> list[Growth]:
-    """The additions to a caption with what comes and goes."""
-    found = []
-    there = frozenset(words)
-    before: dict[int, tuple[float, list[int]]] = {}
-    for addition in additions:
-        at, new = addition.at, ngrams.phrase(addition.words)
-        if at not in before:
-            before[at] = ngrams.likelihood(words, at, at), ngrams.runs(words, at, at)
-        likelihood, taken_out = before[at]
-        start = min(2, at)
-        near = words[at - start : at] + new + words[at : at + 2]
-        end = start + len(new)
-        likelihood = ngrams.likelihood(near, start, end) - likelihood - addition.offered
-        put_in = [run for run in ngrams.runs(near, start, end) if run >= PAIRS or run not in there]
-        found.append(Growth(likelihood, put_in, taken_out, len(words) + len(new)))
-    return found

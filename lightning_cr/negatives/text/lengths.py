@@ -10,24 +10,40 @@ classifier is shown captions that are as long: the number of words itself is no 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lightning_cr.negatives.text.flows import MOST, Flow, Game
-from lightning_cr.negatives.text.ngrams import PAIRS, NGrams
+from lightning_cr.negatives.text.ngrams import BEGIN, BITS, END, PAIRS, NGrams
 
-__all__ = ["Growth", "LengthBalance"]
+__all__ = ["Addition", "LengthBalance"]
 
 _CAPTIONS = 40
 """A length that fewer captions have is taken together with the longest that has as many."""
 
 _REMEMBERED = 200_000
+_ONE, _THREE = (1 << BITS) - 1, (1 << 3 * BITS) - 1
+
+
+@dataclass(slots=True, eq=False)
+class Addition:
+    """Words that go into a caption.
+
+    Attributes:
+        at: The token before which they stand.
+        words: In lower case, with "a" for "an".
+        offered: Logarithm of the chance with which they were put up to be drawn.
+    """
+
+    at: int
+    words: str
+    offered: float = 0.0
 
 
 @dataclass(slots=True)
-class Growth(Flow):
+class _Growth(Flow):
     """An addition, as far as its runs of words go; what is likely is over the chance with which it was offered, too.
 
     Attributes:
@@ -42,83 +58,118 @@ class LengthBalance:
     """What was learned.
 
     Attributes:
+        ngrams: Of the corpus.
         factors: Logarithms of the factors of runs.
         averages: By length, the mean sum of these over captions; the last is of all longer ones.
         reluctance: Weight of no addition.
     """
 
-    factors: dict[int, float] = field(default_factory=dict)
-    averages: list[float] = field(default_factory=lambda: [0.0])
-    reluctance: float = 0.0
-    _steps: dict[int, float] = field(default_factory=dict, init=False, repr=False)
+    ngrams: NGrams
+    factors: dict[int, float]
+    averages: list[float]
+    reluctance: float
 
-    def weights(
-        self, words: list[int], additions: Iterable[tuple[int, list[int], float]], ngrams: NGrams
-    ) -> list[float]:
+    def __post_init__(self) -> None:
+        self._steps = _Steps(self.ngrams, self.factors)
+
+    def weights(self, words: Sequence[str], additions: Iterable[Addition]) -> list[float]:
         """How much each addition to a caption is drawn beside the others, and beside none.
 
         Args:
-            words: The caption in numbers.
-            additions: Place, words, and the logarithm of the chance with which they were offered.
-            ngrams: The corpus.
+            words: The caption's, in lower case, with "a" for "an".
+            additions: What could be added.
         """
-        get, averages = self.factors.get, self.averages
-        own = sum([get(run, 0.0) for run in dict.fromkeys(ngrams.runs(words, 0, len(words)))])
-        last, size = len(averages) - 1, len(words)
-        there = frozenset(words)
-        padded = [0, 0, *words, 1, 1]
-        before: dict[int, float] = {}
+        get, averages, steps, phrase = self.factors.get, self.averages, self._steps, self.ngrams.phrase
+        numbers = self.ngrams.numbers(words)
+        own = sum([get(run, 0.0) for run in dict.fromkeys(self.ngrams.runs(numbers, 0, len(numbers)))])
+        last, size = len(averages) - 1, len(numbers)
+        padded = [BEGIN, BEGIN, *numbers, END]
+        places: dict[int, tuple[int, list[int], float]] = {}
         found = []
-        for at, new, offered in additions:
-            left, right = padded[at : at + 2], padded[at + 2 : at + 4]
-            if at == size:
-                del right[1]
-            if at not in before:
-                before[at] = own - self._walk(left, right, ngrams)
-            gain = before[at] + self._walk(left, new + right, ngrams) - offered - averages[min(size + len(new), last)]
+        for addition in additions:
+            at, new = addition.at, phrase(addition.words)
+            place = places.get(at)
+            if place is None:
+                left, right = padded[at] << BITS | padded[at + 1], padded[at + 2 : at + 4]
+                gain, key = own, left
+                for word in right:
+                    key = (key << BITS | word) & _THREE
+                    gain -= steps[key]
+                places[at] = place = left, right, gain
+            key, right, gain = place
             for word in new:
-                if word not in there:
+                key = (key << BITS | word) & _THREE
+                gain += steps[key]
+                if word not in numbers:
                     gain += get(word, 0.0)
+            for word in right:
+                key = (key << BITS | word) & _THREE
+                gain += steps[key]
+            gain -= addition.offered + averages[min(size + len(new), last)]
             found.append(math.exp(max(-MOST, min(MOST, gain))))
         return found
 
-    def _walk(self, left: list[int], words: list[int], ngrams: NGrams) -> float:
-        """What words behind two others bring: how likely they are, and the factors of what they end."""
-        steps = self._steps
-        first, second = left
-        total = 0.0
-        for third in words:
-            key = first << 42 | second << 21 | third
-            step = steps.get(key)
-            if step is None:
-                pair, triple = ngrams.ending(first, second, third)
-                step = ngrams.chance(first, second, third)
-                step += self.factors.get(pair, 0.0) + self.factors.get(triple, 0.0)
-                if len(steps) < _REMEMBERED:
-                    steps[key] = step
-            total += step
-            first, second = second, third
-        return total
-
     @classmethod
     def learn(
-        cls, captions: Sequence[Sequence[int]], growths: Sequence[Sequence[Growth]], coverage: float, rounds: int = 50
+        cls,
+        ngrams: NGrams,
+        captions: Sequence[Sequence[str]],
+        additions: Sequence[Sequence[Addition]],
+        coverage: float,
+        rounds: int = 50,
     ) -> LengthBalance:
         """Finds the factors, and the reluctance under which the wanted share of captions is added to.
 
         Args:
-            captions: The runs of each.
-            growths: What could be added to it.
+            ngrams: Of the corpus.
+            captions: The words of each, in lower case, with "a" for "an".
+            additions: What could be added to it.
             coverage: Share of captions to add to; at most nine tenths of those where something can be.
             rounds: How often the classifier and the additions answer each other.
         """
-        if not any(growths):
-            return cls()
-        game = _LengthGame(captions, growths)
+        if not any(additions):
+            return cls(ngrams, {}, [0.0], 0.0)
+        numbers = [ngrams.numbers(words) for words in captions]
+        growths = [_grown(words, found, ngrams) for words, found in zip(numbers, additions, strict=True)]
+        game = _LengthGame([ngrams.runs(words, 0, len(words)) for words in numbers], growths)
         factors, reluctance = game.play(coverage, rounds)
         get = factors.get
         known = np.array([get(run, 0.0) for run in game.runs.tolist()])
-        return cls(factors, game.averages(game.source.by_row(known)).tolist(), reluctance)
+        return cls(ngrams, factors, game.averages(game.source.by_row(known)).tolist(), reluctance)
+
+
+class _Steps(dict[int, float]):
+    """By three words in one number, what the last brings: how likely it is, and the factors of the runs that it ends."""
+
+    def __init__(self, ngrams: NGrams, factors: Mapping[int, float]) -> None:
+        super().__init__()
+        self.ngrams, self.factors = ngrams, factors
+
+    def __missing__(self, key: int) -> float:
+        first, second, third = key >> 2 * BITS, key >> BITS & _ONE, key & _ONE
+        ends = self.ngrams.runs([first, second, third], 2, 2)
+        step = self.ngrams.chance(first, second, third) + sum([self.factors.get(run, 0.0) for run in ends[:2]])
+        if len(self) < _REMEMBERED:
+            self[key] = step
+        return step
+
+
+def _grown(words: list[int], additions: Iterable[Addition], ngrams: NGrams) -> list[_Growth]:
+    """The additions to a caption with what comes and goes."""
+    found = []
+    places: dict[int, tuple[float, list[int]]] = {}
+    for addition in additions:
+        at, new = addition.at, ngrams.phrase(addition.words)
+        if at not in places:
+            places[at] = ngrams.likelihood(words, at, at), ngrams.runs(words, at, at)
+        likelihood, taken_out = places[at]
+        start = min(2, at)
+        near = words[at - start : at] + new + words[at : at + 2]
+        end = start + len(new)
+        likelihood = ngrams.likelihood(near, start, end) - likelihood - addition.offered
+        put_in = [run for run in ngrams.runs(near, start, end) if run >= PAIRS or run not in words]
+        found.append(_Growth(likelihood, put_in, taken_out, len(words) + len(new)))
+    return found
 
 
 class _LengthGame(Game):
@@ -128,7 +179,7 @@ class _LengthGame(Game):
     fewest = 8
     rate = 1.0
 
-    def __init__(self, captions: Sequence[Sequence[int]], growths: Sequence[Sequence[Growth]]) -> None:
+    def __init__(self, captions: Sequence[Sequence[int]], growths: Sequence[Sequence[_Growth]]) -> None:
         super().__init__(captions, growths)
         lengths = np.array([sum(run < PAIRS for run in found) for found in captions])
         last = int(np.flatnonzero(np.bincount(lengths) >= min(_CAPTIONS, len(captions) // 4)).max())

@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-__all__ = ["PAIRS", "NGrams"]
+__all__ = ["BEGIN", "BITS", "END", "PAIRS", "NGrams"]
+
+BEGIN, END = 0, 1
+"""The numbers of what stands before a caption and behind it."""
+
+BITS = 21
+"""A word's number has so many."""
 
 PAIRS = 1 << 62
 """The number of a run of words is below this for single words, and not for pairs and triples."""
@@ -90,12 +96,6 @@ class NGrams:
             first, second = second, third
         return found
 
-    @staticmethod
-    def ending(first: int, second: int, third: int) -> tuple[int, int]:
-        """The pair and the triple that end with a word, each as one number; see :meth:`runs`."""
-        pair = second << 21 | third
-        return PAIRS | pair, _TRIPLES | first << 42 | pair
-
     def likelihood(self, words: Sequence[int], start: int, end: int) -> float:
         """Logarithm of how likely the words of a stretch are, and the two behind it, given what stands before each.
 
@@ -115,7 +115,7 @@ class NGrams:
         return result
 
     def chance(self, first: int, second: int, third: int) -> float:
-        """Logarithm of how likely a word is behind two others; 0 stands before a caption, and 1 behind it."""
+        """Logarithm of how likely a word is behind two others."""
         get = self._counts.get
         chance = (get(third, 0) + 0.5) / (self._total + 1)
         pair = second << 21 | third
