@@ -38,7 +38,7 @@ _COLOURS = ("colours", "two_colours")
 _CLAUSE = 6
 """Words behind a thing among which its verb is looked for."""
 
-_DRAWN = 5
+_DRAWN = 3
 
 _VAGUE = frozenset(
     ("colored", "coloured", "dressed", "haired", "cooked", "wild", "looking", "assorted", "designed", "flavored")

@@ -64,7 +64,7 @@ _FEWEST = 5
 _PRIOR = 20.0
 """Mentions that what follows all things of a sort is worth against what follows a noun."""
 
-_DRAWN = 5
+_DRAWN = 3
 
 
 class AddObject(AddingRule):
@@ -166,10 +166,7 @@ class AddObject(AddingRule):
             for there in heads.get(head.group, ()):
                 if head not in there.alternatives:
                     return False
-            for found in brought:
-                if head.name in found:
-                    return False
-            return True
+            return all(head.name not in found for found in brought)
 
         return missing
 
@@ -218,7 +215,7 @@ def _room(thing: NounPhrase, reading: Reading) -> Callable[[str], bool] | None:
     def fits(joiner: str) -> bool:
         if joiner == "and":
             return agrees
-        if joiner == behind or joiner == before:
+        if joiner in (behind, before):
             return False
         return not (joiner.endswith("ing") and (acts or joiner in words))
 

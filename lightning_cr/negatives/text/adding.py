@@ -24,6 +24,8 @@ __all__ = ["AddingRule", "Offers", "entry_of", "mixed"]
 
 Choice = TypeVar("Choice")
 
+_ARTICLES = frozenset(("a", "an"))
+
 _MOST = 400
 """So many are remembered of each place, the most frequent ones."""
 
@@ -131,7 +133,7 @@ class AddingRule(FluentRule):
         else:
             if new[token.start + added :] == text[token.start :]:
                 end = token.start  # the article before it changed
-                while end > start and text[end - 1].isspace():
+                while end > start and text[end - 1].isspace() and new[end - 1 + added] == text[end - 1]:
                     end -= 1
         return replace(negative, original="", start=start, end=end)
 
@@ -143,6 +145,7 @@ def _edit(addition: Addition, reading: Reading) -> Edit:
         article(following) if word == "a" else word for word, following in zip(words, [*words[1:], ""], strict=True)
     )
     at = addition.at
-    if at == 0 or reading.words[at - 1] in ("a", "an"):
+    # An article two before would be set right too, though the caption's author wrote it so.
+    if at == 0 or (at < len(reading.words) and not _ARTICLES.isdisjoint(reading.words[max(0, at - 2) : at])):
         return Edit(((at, at + 1, (text, (at, at + 1))),), "", text)
     return Edit(((at - 1, at, ((at - 1, at), text)),), "", text)

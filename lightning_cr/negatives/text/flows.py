@@ -128,7 +128,7 @@ class Game:
 
     def gains(self, factors: np.ndarray) -> np.ndarray:
         """What the factors of its runs add to the logarithm of each edit's weight."""
-        return self.into.by_row(factors) - self.out.by_row(factors)
+        return np.asarray(self.into.by_row(factors) - self.out.by_row(factors))
 
     def set_against(self, chosen: np.ndarray) -> np.ndarray:
         """How much each caption counts beside edits with these chances: as much as its own."""

@@ -139,7 +139,7 @@ class LengthBalance:
 
 
 class _Steps(dict[int, float]):
-    """By three words in one number, what the last brings: how likely it is, and the factors of the runs that it ends."""
+    """By three words in one number, what the last brings: how likely it is, and the factors of what it ends."""
 
     def __init__(self, ngrams: NGrams, factors: Mapping[int, float]) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class _LengthGame(Game):
     def gains(self, factors: np.ndarray) -> np.ndarray:
         """See :class:`Game`: of all the longer caption is made of, over the mean of captions as long."""
         of_captions = self.source.by_row(factors)
-        return of_captions[self.of] + super().gains(factors) - self.averages(of_captions)[self.made]
+        return np.asarray(of_captions[self.of] + super().gains(factors) - self.averages(of_captions)[self.made])
 
     def set_against(self, chosen: np.ndarray) -> np.ndarray:
         """See :class:`Game`: captions of each length count as much as what is made so long."""

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from lightning_cr.negatives.text import AddAttribute, AddObject, TextNegatives
-from lightning_cr.negatives.text.flows import runs
 from lightning_cr.negatives.text.inflection import article
-from lightning_cr.negatives.text.lengths import Growth, LengthBalance
+from lightning_cr.negatives.text.lengths import Addition, LengthBalance
 from lightning_cr.negatives.text.lexicon import Lexicon
+from lightning_cr.negatives.text.ngrams import NGrams
 from lightning_cr.negatives.text.reading import read
 from lightning_cr.negatives.text.tagging import Tagger
 
@@ -48,7 +48,7 @@ def texts(negatives):
 
 
 def test_an_attribute_that_the_corpus_has_there():
-    made = all_of(AddAttribute(), "A cat on a bed")
+    made = all_of(AddAttribute(), "A cat on a bed", draws=3000)
     assert {"A black cat on a bed", "A gray cat on a bed"} <= texts(made)
     for negative in made:
         assert negative.original == ""
@@ -128,25 +128,18 @@ def test_balance_adds_to_captions_that_lack_what_comes():
     """Half the captions have a colour; adding one must leave as many colours as captions so long have."""
     captions = [["a", "red", "cat"], ["a", "small", "cat"]] * 300 + [["a", "red", "old", "cat"]] * 300
     captions += [["a", "small", "old", "cat"]] * 300
-    growths = []
+    ngrams = NGrams()
     for words in captions:
-        new = ["a", words[1], "red" if words[1] != "red" else "old", "cat"] if len(words) == 3 else None
-        old = ["a", words[1], "old", "cat"] if len(words) == 3 else None
-        found = [one for one in (new, old) if one]
-        growths.append(
-            [
-                Growth(0.0, [r for r in runs(one) if r not in runs(words)], [], len(one))
-                for one in dict.fromkeys(map(tuple, found))
-            ]
-        )
-    balance = LengthBalance.learn(captions, growths, 0.2)
+        ngrams.count(words)
+    found = [[Addition(2, "red"), Addition(2, "old")] if len(words) == 3 else [] for words in captions]
+    balance = LengthBalance.learn(ngrams, captions, found, 0.2)
     red = total = 0.0
-    for words, found in zip(captions, growths, strict=True):
-        weights = balance.weights(words, found)
-        for growth, weight in zip(found, weights, strict=True):
+    for words, additions in zip(captions, found, strict=True):
+        weights = balance.weights(words, additions)
+        for addition, weight in zip(additions, weights, strict=True):
             share = weight / (sum(weights) + balance.reluctance)
             total += share
-            red += share * (("red",) in growth.put_in or "red" in words)
+            red += share * (addition.words == "red" or "red" in words)
     assert total / len(captions) == pytest.approx(0.2, abs=0.02)
     assert red / total == pytest.approx(0.5, abs=0.05)
 
