@@ -109,6 +109,8 @@ class AddAttribute(AddingRule):
             behind = reading.words[thing.end] if thing.end < len(reading.words) else ""
             if thing.head_word in NOT_THINGS or thing.head is None or behind == "of":
                 continue
+            if thing.start and reading.words[thing.start - 1] in ("a", "an"):
+                continue  # "a an animal": whichever was meant
             if not self._offers:
                 fitting = [word for word in self._words if self._fits(word, thing)]
                 if fitting:

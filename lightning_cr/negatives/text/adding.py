@@ -145,7 +145,9 @@ def _edit(addition: Addition, reading: Reading) -> Edit:
         article(following) if word == "a" else word for word, following in zip(words, [*words[1:], ""], strict=True)
     )
     at = addition.at
-    # An article two before would be set right too, though the caption's author wrote it so.
-    if at == 0 or (at < len(reading.words) and not _ARTICLES.isdisjoint(reading.words[max(0, at - 2) : at])):
+    known, tokens = reading.words, reading.caption.tokens
+    # What is written before the token would be set right too, though the author wrote it so ("an demolished building").
+    slip = 1 < at < len(known) and known[at - 2] in _ARTICLES and known[at - 2] != article(known[at - 1])
+    if at == 0 or known[at - 1] in _ARTICLES or (slip and tokens[at - 1].end < tokens[at].start):
         return Edit(((at, at + 1, (text, (at, at + 1))),), "", text)
     return Edit(((at - 1, at, ((at - 1, at), text)),), "", text)
