@@ -16,12 +16,7 @@ from itertools import chain
 
 import numpy as np
 
-from lightning_cr.negatives.text.ngrams import PAIRS
-
-__all__ = ["Flow", "balance_flows"]
-
-_FEWEST = 4
-"""A run that fewer edits have gets no factor: it would fit the captions that were learned from, and no others."""
+__all__ = ["MOST", "Flow", "Game", "balance_flows"]
 
 _LEAST = 0.01
 """Logarithms of factors below this are forgotten; an edit has a dozen runs, so small ones add up."""
@@ -29,13 +24,10 @@ _LEAST = 0.01
 _STEPS = 4
 """Steps of the classifier for each of the edits."""
 
-_RATE = 0.5
-"""How far the factors move each round, in weights of the classifier."""
-
 _PRIOR = 10.0
 """How strongly the classifier's weights are drawn to 0; the usual 1 lets it find what is chance."""
 
-_MOST = 500.0
+MOST = 500.0
 """Logarithms of weights are kept within this, so that their exponentials are numbers."""
 
 
@@ -45,22 +37,19 @@ class Flow:
 
     Attributes:
         likelihood: Logarithm of how likely the edited caption is, over the caption.
-        put_in: Runs that only the edited caption has; if words are added, all its single words too, since what can be
-            added unnoticed depends on what the caption has already.
+        put_in: Runs that only the edited caption has.
         taken_out: Runs that only the caption has.
-        longer: How many words are added; 0 where words are replaced.
     """
 
     likelihood: float
     put_in: Sequence[int]
     taken_out: Sequence[int]
-    longer: int = 0
 
     def weight(self, factors: Mapping[int, float]) -> float:
         """How much it is drawn beside others, and beside leaving the caption alone."""
         get = factors.get
         gain = sum([get(run, 0.0) for run in self.put_in]) - sum([get(run, 0.0) for run in self.taken_out])
-        return math.exp(max(-_MOST, min(_MOST, self.likelihood + gain)))
+        return math.exp(max(-MOST, min(MOST, self.likelihood + gain)))
 
 
 def balance_flows(
@@ -72,8 +61,7 @@ def balance_flows(
 ) -> tuple[dict[int, float], float]:
     """Finds the factors, and the weight of no edit under which the wanted share of captions is edited.
 
-    Edited captions are set against their originals; those to which words are added against the captions that are as
-    long as they make it, so that the number of words does not count.
+    Edited captions are set against their originals.
 
     Args:
         captions: The runs of each.
@@ -86,64 +74,79 @@ def balance_flows(
     Returns:
         Logarithms of the factors, and the weight of no edit.
     """
-    every = [flow for found in flows for flow in found]
-    if not every:
-        return {}, 0.0
-    of = np.repeat(np.arange(len(flows)), [len(found) for found in flows])
-    game = _Game(captions, every, of)
-    wanted = min(coverage * len(captions), most * len(np.unique(of)))
-    moved, factors = np.zeros((2, len(game.runs)))
-    late = rounds // 2
-    for turn in range(rounds):
-        chosen, _ = game.chosen(moved, wanted)
-        moved = moved + _RATE * game.held_against(chosen)
-        if turn >= late:  # both go round what they tend to, so the mean is closer to it
-            factors += moved / (rounds - late)
-    _, reluctance = game.chosen(factors, wanted)
-    kept = np.abs(factors) >= _LEAST
-    return dict(zip(game.runs[kept].tolist(), factors[kept].round(3).tolist(), strict=True)), reluctance
+    return Game(captions, flows).play(coverage, most, rounds)
 
 
-class _Game:
-    """The edits, and the classifier that is to tell them from captions."""
+class Game:
+    """The edits, and the classifier that is to tell them from captions.
 
-    def __init__(self, captions: Sequence[Sequence[int]], every: list[Flow], of: np.ndarray) -> None:
-        self.of, self.size = of, len(captions)
+    Args:
+        captions: The runs of each caption.
+        flows: Its edits.
+
+    Attributes:
+        whole: Whether all runs of a caption count for its edits, and not only those that change.
+        fewest: A run that fewer edits (and captions, if whole) have gets no factor: it would fit the captions that were
+            learned from, and no others.
+        rate: How far the factors move each round, in weights of the classifier.
+    """
+
+    whole = False
+    fewest = 4
+    rate = 0.5
+
+    def __init__(self, captions: Sequence[Sequence[int]], flows: Sequence[Sequence[Flow]]) -> None:
+        every = [flow for found in flows for flow in found]
+        self.of, self.size = np.repeat(np.arange(len(flows)), [len(found) for found in flows]), len(captions)
         self.likelihood = np.array([flow.likelihood for flow in every])
         put_in, taken_out = [flow.put_in for flow in every], [flow.taken_out for flow in every]
-        seen, counts = np.unique(_joined([*put_in, *taken_out]), return_counts=True)
-        self.runs = seen[counts >= _FEWEST]
+        seen, counts = np.unique(_joined([*put_in, *taken_out, *(captions if self.whole else ())]), return_counts=True)
+        self.runs = seen[counts >= self.fewest]
         self.into, self.out = _Rows(put_in, self.runs), _Rows(taken_out, self.runs)
         self.source = _Rows([list(dict.fromkeys(found)) for found in captions], self.runs)
-        self.longer = np.array([flow.longer for flow in every])
-        self.adds = bool(self.longer.any())
-        # Where words are added, those that stay count as put in.
-        self.stays = (self.runs >= PAIRS).astype(float) if self.adds else np.ones(len(self.runs))
-        self.lengths = np.array([sum(run < PAIRS for run in found) for found in captions])
         self.learner = _Learner(len(self.runs))
+
+    def play(self, coverage: float, most: float, rounds: int) -> tuple[dict[int, float], float]:
+        """Finds the factors, and the weight of no edit; see :func:`balance_flows`."""
+        if not len(self.of):
+            return {}, 0.0
+        wanted = min(coverage * self.size, most * len(np.unique(self.of)))
+        moved, factors = np.zeros((2, len(self.runs)))
+        late = rounds // 2
+        for turn in range(rounds):
+            chosen, _ = self.chosen(moved, wanted)
+            moved = moved + self.rate * self.held_against(chosen)
+            if turn >= late:  # both go round what they tend to, so the mean is closer to it
+                factors += moved / (rounds - late)
+        _, reluctance = self.chosen(factors, wanted)
+        kept = np.abs(factors) >= _LEAST
+        return dict(zip(self.runs[kept].tolist(), factors[kept].round(3).tolist(), strict=True)), reluctance
 
     def chosen(self, factors: np.ndarray, wanted: float) -> tuple[np.ndarray, float]:
         """The chance of each edit under some factors, and the weight of no edit."""
-        gain = self.into.by_row(factors) - self.out.by_row(factors)
-        weights = np.exp(np.clip(self.likelihood + gain, -_MOST, _MOST))
+        weights = np.exp(np.clip(self.likelihood + self.gains(factors), -MOST, MOST))
         total = np.bincount(self.of, weights, self.size)
         reluctance = _reluctance(total, wanted)
         return weights / (total + reluctance)[self.of], reluctance
 
+    def gains(self, factors: np.ndarray) -> np.ndarray:
+        """What the factors of its runs add to the logarithm of each edit's weight."""
+        return np.asarray(self.into.by_row(factors) - self.out.by_row(factors))
+
+    def set_against(self, chosen: np.ndarray) -> np.ndarray:
+        """How much each caption counts beside edits with these chances: as much as its own."""
+        return np.bincount(self.of, chosen, self.size)
+
     def held_against(self, chosen: np.ndarray) -> np.ndarray:
         """Lets the classifier learn for a while from edits with these chances; its weights, positive for captions."""
-        if self.adds:
-            true = _as_long(self.lengths, self.lengths[self.of] + self.longer, chosen)
-        else:
-            true = np.bincount(self.of, chosen, self.size)
+        true = self.set_against(chosen)
         for _ in range(_STEPS):
             weights = self.learner.weights
-            staying = self.source.by_row(weights * self.stays)
-            of_caption = self.source.by_row(weights) if self.adds else staying
-            of_edit = staying[self.of] + self.into.by_row(weights) - self.out.by_row(weights)
+            of_caption = self.source.by_row(weights)
+            of_edit = of_caption[self.of] + self.into.by_row(weights) - self.out.by_row(weights)
             missed, taken = true * _sigmoid(-of_caption), chosen * _sigmoid(of_edit)
-            gradient = self.into.by_run(taken) - self.out.by_run(taken) - self.source.by_run(missed)
-            gradient += self.stays * self.source.by_run(np.bincount(self.of, taken, self.size))
+            gradient = self.into.by_run(taken) - self.out.by_run(taken)
+            gradient += self.source.by_run(np.bincount(self.of, taken, self.size) - missed)
             self.learner.step(gradient + _PRIOR * weights)
         return self.learner.weights
 
@@ -186,18 +189,12 @@ def _joined(rows: Sequence[Sequence[int]]) -> np.ndarray:
 
 
 def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return np.asarray(1 / (1 + np.exp(-np.clip(values, -_MOST, _MOST))))
-
-
-def _as_long(lengths: np.ndarray, made: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Weights of the captions under which their lengths are those of the edited ones."""
-    size = int(max(lengths.max(), made.max())) + 1
-    return np.asarray((np.bincount(made, chosen, size) / np.maximum(np.bincount(lengths, minlength=size), 1))[lengths])
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -MOST, MOST))))
 
 
 def _reluctance(total: np.ndarray, wanted: float) -> float:
     """The weight of no edit under which so many captions are edited, by halving."""
-    low, high = -_MOST, _MOST
+    low, high = -MOST, MOST
     for _ in range(50):
         middle = (low + high) / 2
         more = float((total / (total + math.exp(middle))).sum()) > wanted

@@ -11,7 +11,7 @@ from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.flows import Flow, balance_flows
-from lightning_cr.negatives.text.ngrams import PAIRS, NGrams
+from lightning_cr.negatives.text.ngrams import NGrams
 from lightning_cr.negatives.text.reading import Reading, read
 from lightning_cr.negatives.text.rewriting import raw, rewrite
 
@@ -29,13 +29,11 @@ class Edit:
         parts: What goes and what comes, in order.
         original: What the record names as taken out: tokens, or words.
         replacement: What it names as put in.
-        offered: Logarithm of the chance with which it was put up to be drawn, if not for certain.
     """
 
     parts: tuple[Part, ...]
     original: tuple[int, int] | str
     replacement: tuple[int, int] | str
-    offered: float = 0.0
 
     def changed(self, words: Sequence[int], numbers: Callable[[str], list[int]]) -> list[int]:
         """What stands in the place of all between the beginning of the first part and the end of the last.
@@ -145,15 +143,8 @@ class FluentRule(TextRule):
             # No run goes further than two words.
             near = words[max(0, start - 2) : start] + changed + words[end : end + 2]
             at = min(2, start)
-            gain = ngrams.likelihood(near, at, at + len(changed)) - likelihood - edit.offered
-            put_in = ngrams.runs(near, at, at + len(changed))
-            if edit.original == "":
-                every = dict.fromkeys(words + changed)
-                staying = [run for run in taken_out if run >= PAIRS]
-                put_in = [*every, *(run for run in put_in if run >= PAIRS)]
-                flows.append(Flow(gain, put_in, staying, len(changed) - (end - start)))
-            else:
-                flows.append(Flow(gain, put_in, taken_out))
+            gain = ngrams.likelihood(near, at, at + len(changed)) - likelihood
+            flows.append(Flow(gain, ngrams.runs(near, at, at + len(changed)), taken_out))
         return flows
 
 

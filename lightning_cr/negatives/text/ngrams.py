@@ -5,7 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-__all__ = ["PAIRS", "NGrams"]
+__all__ = ["BEGIN", "BITS", "END", "PAIRS", "NGrams"]
+
+BEGIN, END = 0, 1
+"""The numbers of what stands before a caption and behind it."""
+
+BITS = 21
+"""A word's number has so many."""
 
 PAIRS = 1 << 62
 """The number of a run of words is below this for single words, and not for pairs and triples."""
@@ -98,18 +104,21 @@ class NGrams:
             start: First word of the stretch.
             end: One past the last.
         """
-        get, total = self._counts.get, self._total + 1
         size = len(words)
         first = words[start - 2] if start > 1 else 0
         second = words[start - 1] if start else 0
         result = 0.0
         for at in range(start, min(end + 2, size + 1)):
             third = words[at] if at < size else 1
-            chance = (get(third, 0) + 0.5) / total
-            pair = second << 21 | third
-            chance = (get(PAIRS | pair, 0) + _PRIOR * chance) / (get(second, 0) + _PRIOR)
-            before = get(PAIRS | first << 21 | second, 0)
-            chance = (get(_TRIPLES | first << 42 | pair, 0) + _PRIOR * chance) / (before + _PRIOR)
-            result += math.log(chance)
+            result += self.chance(first, second, third)
             first, second = second, third
         return result
+
+    def chance(self, first: int, second: int, third: int) -> float:
+        """Logarithm of how likely a word is behind two others."""
+        get = self._counts.get
+        chance = (get(third, 0) + 0.5) / (self._total + 1)
+        pair = second << 21 | third
+        chance = (get(PAIRS | pair, 0) + _PRIOR * chance) / (get(second, 0) + _PRIOR)
+        before = get(PAIRS | first << 21 | second, 0)
+        return math.log((get(_TRIPLES | first << 42 | pair, 0) + _PRIOR * chance) / (before + _PRIOR))
