@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from lightning_cr.negatives.text.base import AnnotatedCaption
+from lightning_cr.negatives.text.drawing import drawn, shares
 from lightning_cr.negatives.text.lexicon import Tables
 from lightning_cr.negatives.text.ngrams import NGrams
 
-__all__ = ["Change", "ClueCounts", "CorpusContext", "balance", "pick"]
+__all__ = ["Change", "ClueCounts", "CorpusContext", "balance", "pick", "weigh"]
 
 Change = tuple[str, str, float]
 """Words taken out, words put in, probability of these at that place."""
@@ -200,15 +201,14 @@ def pick(changes: Sequence[Change], factors: dict[str, float], reluctance: float
     Returns:
         Its index, or None for no change.
     """
-    if not changes:
-        return None
-    weights = _weights(changes, factors)
-    left = rng.random() * (sum(weights) + reluctance)
-    for index, weight in enumerate(weights):
-        left -= weight
-        if left <= 0:
-            return index
-    return None if reluctance else len(changes) - 1
+    kept, uppers = weigh(changes, factors, reluctance)
+    at = drawn(uppers, rng)
+    return kept[at] if at < len(kept) else None
+
+
+def weigh(changes: Sequence[Change], factors: dict[str, float], reluctance: float) -> tuple[list[int], list[int]]:
+    """The changes that :func:`pick` draws at all, and the sums of their shares; see there."""
+    return shares(_weights(changes, factors), reluctance)
 
 
 def _weights(changes: Sequence[Change], factors: dict[str, float]) -> list[float]:

@@ -21,6 +21,8 @@ class ReplaceAttribute(FluentReplacing):
         coverage: As of :class:`FluentRule`.
     """
 
+    settled = True
+
     def __init__(self, *, counts: bool = True, coverage: float = 0.6) -> None:
         super().__init__(coverage=coverage)
         self.counts = counts

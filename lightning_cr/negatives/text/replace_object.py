@@ -18,6 +18,8 @@ class ReplaceObject(ReplacingRule):
     in, and people keep the gender of the pronouns that stay. Options: :class:`ReplacingRule`.
     """
 
+    settled = True
+
     def candidates(self, reading: Reading) -> Iterable[Candidate]:
         """The things."""
         return objects(reading, self.lexicon.unlisted)

@@ -7,9 +7,9 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 
 from lightning_cr.errors import ConfigError
-from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
+from lightning_cr.negatives.text.base import AnnotatedCaption, Choices, Negative, TextRule
 from lightning_cr.negatives.text.candidates import Candidate, worth_replacing
-from lightning_cr.negatives.text.context import Change, ClueCounts, CorpusContext, balance, pick
+from lightning_cr.negatives.text.context import Change, ClueCounts, CorpusContext, balance, pick, weigh
 from lightning_cr.negatives.text.reading import Reading, read
 from lightning_cr.negatives.text.rewriting import raw, rewrite, rotated
 
@@ -67,9 +67,15 @@ class ReplacingRule(TextRule):
         found = self._draw(reading, rng)
         if found is None:
             return None
-        candidate, new = found
-        old = raw(caption, candidate.start, candidate.end)
-        return rewrite(caption, [(candidate.start, candidate.end, new)], kind, old, new)
+        return _written(caption, *found, kind)
+
+    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Choices:
+        """See :class:`TextRule`."""
+        if self._context is None:
+            return [], []
+        weighed = self._weighed(read(caption, self.lexicon), self._context)
+        kept, uppers = weigh([change for _, change in weighed], self._factors, self.reluctance)
+        return uppers, [_written(caption, weighed[at][0], weighed[at][1][1], kind) for at in kept]
 
     def _draw(self, reading: Reading, rng: random.Random) -> tuple[Candidate, str] | None:
         if self._context is not None:
@@ -101,6 +107,11 @@ class ReplacingRule(TextRule):
             changes = zip(candidate.wordings, chances, strict=True)
             weighed += [(candidate, (old, new, chance / max(1e-6, 1 - min(chance, stays)))) for new, chance in changes]
         return weighed
+
+
+def _written(caption: AnnotatedCaption, candidate: Candidate, new: str, kind: str) -> Negative | None:
+    start, end = candidate.start, candidate.end
+    return rewrite(caption, [(start, end, new)], kind, raw(caption, start, end), new)
 
 
 def _old(candidate: Candidate, reading: Reading) -> str:
