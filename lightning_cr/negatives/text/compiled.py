@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from lightning_cr.errors import DataError
 from lightning_cr.negatives.text.annotation import AnnotatedCorpus
 from lightning_cr.negatives.text.base import Negative, TextRule
 from lightning_cr.negatives.text.drawing import drawn
@@ -137,7 +136,7 @@ def compile_rules(
             done += len(ready[path])
             if progress:
                 progress(done, every)
-    except (DataError, OSError, ValueError, NotImplementedError) as error:
+    except Exception as error:  # a full disk, a worker without memory, and whatever a user's rule may raise
         log.warning(
             "the weighed edits of captions cannot be kept in '%s' (%s); they are weighed at each draw, which is slower",
             files.folder,
