@@ -60,7 +60,7 @@ def main() -> None:
     del texts
     plain = door(given)
     spread("not learned", plain, corpus, given)
-    for path in given.cache.glob("*.learned"):
+    for path in (*given.cache.glob("*.learned"), *given.cache.glob("*.compiled")):
         path.unlink()
     for turn in ("first", "second"):
         negatives = door(given)
@@ -69,6 +69,12 @@ def main() -> None:
         print(f"{turn} start: learned in {since(start)}, main process {grown(before)}")
         if turn == "second":
             spread("learned", negatives, corpus, given)
+        before, start = memory(os.getpid()), time.perf_counter()
+        negatives.compile(os.cpu_count() or 1)
+        size = sum(path.stat().st_size for path in given.cache.glob("*.compiled")) / len(corpus)
+        print(f"{turn} start: compiled in {since(start)}, {size:,.0f} bytes a caption, main process {grown(before)}")
+        if turn == "second":
+            spread("compiled", negatives, corpus, given)
         del negatives
 
 

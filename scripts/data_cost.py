@@ -43,11 +43,13 @@ def main() -> None:
 
     encoder = build_encoder(EncoderConfig(name="ViT-B-32-quickgelu", pretrained=""))
     tokenizer, preprocess = encoder.tokenizer, encoder.preprocess
-    doors = {way: TextNegatives(build([CONFIG]).datamodule.negatives.rules) for way in ("plain", "learned")}
-    doors["learned"].cache = given.cache
+    doors = {way: TextNegatives(build([CONFIG]).datamodule.negatives.rules) for way in ("plain", "learned", "compiled")}
+    doors["learned"].cache = doors["compiled"].cache = given.cache
     rows = json.loads(given.captions.read_text(encoding="utf-8"))
     corpus = doors["learned"].annotate([text.strip() for row in rows for text in row["caption"]])
-    doors["learned"].learn(corpus)
+    for way in ("learned", "compiled"):
+        doors[way].learn(corpus)
+    doors["compiled"].compile()
     chosen = random.Random(0).sample(range(len(corpus)), given.samples)
 
     spent: dict[str, float] = {}

@@ -145,6 +145,11 @@ class CompositionData(pl.LightningDataModule):
                 log.warning("unusual among %d captions (see AnnotatedCorpus.problems): %s", len(texts), counts)
             bar.add_task("learning from captions", total=None)
             self.negatives.learn(self._corpus)
+            if self.negatives.compiled:
+                weighing = bar.add_task("weighing what can be changed", total=None)
+                self.negatives.compile(
+                    self.num_workers, lambda done, total: bar.update(weighing, completed=done, total=total)
+                )
         if trainer is not None and not trainer.local_rank:
             trainer.strategy.barrier("learned")
 

@@ -38,7 +38,7 @@ def root(tmp_path_factory):
     return tree(tmp_path_factory.mktemp("coco"), train=CAPTIONS)
 
 
-def opened(root, cache, workers=0, position=None):
+def opened(root, cache, workers=0, position=None, compiled=True):
     """The training loader of a run."""
     rules = {
         "swap_obj": SwapObjects(),
@@ -55,7 +55,7 @@ def opened(root, cache, workers=0, position=None):
         batch_size=3,
         num_workers=workers,
         seed=3,
-        negatives=TextNegatives(rules=rules, context="corpus", cache=str(cache)),
+        negatives=TextNegatives(rules=rules, context="corpus", cache=str(cache), compiled=compiled),
     )
     strategy = SimpleNamespace(barrier=lambda name: None, root_device=torch.device("cpu"))
     encoder = SimpleNamespace(tokenizer=Lengths(), preprocess=PREPROCESS)
@@ -93,6 +93,14 @@ def test_any_number_of_workers_makes_the_same_negatives(root, expected, tmp_path
 def test_a_start_that_finds_what_was_learned_makes_the_same_negatives(root, expected, tmp_path):
     for _ in range(2):
         assert drawn(opened(root, tmp_path), range(3)) == expected
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_edits_that_are_weighed_at_each_draw_make_the_same_negatives(root, expected, tmp_path, workers):
+    assert drawn(opened(root, tmp_path, workers, compiled=False), range(3)) == expected
+    assert not list(tmp_path.glob("*.compiled"))
+    opened(root, tmp_path)
+    assert len(list(tmp_path.glob("*.compiled"))) == 6, "all but the additions"
 
 
 @pytest.mark.parametrize("workers", [0, 2])

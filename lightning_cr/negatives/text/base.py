@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lightning_cr.negatives.text.context import CorpusContext
     from lightning_cr.negatives.text.lexicon import Lexicon
 
-__all__ = ["AnnotatedCaption", "Negative", "TextRule", "Token"]
+__all__ = ["AnnotatedCaption", "Choices", "Negative", "TextRule", "Token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +69,20 @@ class Negative:
     concreteness: float | None = None
 
 
+Choices = tuple[list[int], list[Negative | None]]
+"""For each negative the sum of the shares up to its own, and the negatives, None for one that comes to nothing; see
+:func:`lightning_cr.negatives.text.drawing.shares`."""
+
+
 class TextRule(ABC):
     """Makes one kind of negative from a caption, or none where the caption gives no occasion."""
 
     rates: bool = False
     """Whether its negatives come with a concreteness without being rated by ``negatives.norms``."""
+
+    settled: bool = False
+    """Whether what it has learned settles what it may make of a caption and how often, so that :meth:`choices` can be
+    asked once a caption (see :mod:`lightning_cr.negatives.text.compiled`). Not inherited: a class says it of itself."""
 
     _lexicon: Lexicon | None = None
     _arguments: dict[str, Any]
@@ -112,6 +121,16 @@ class TextRule(ABC):
             context: Counts of the corpus.
             captions: An even sample of it.
         """
+
+    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Choices:
+        """All it may make of a caption once it has learned, of which a call draws one; see :attr:`settled`.
+
+        Args:
+            caption: The annotated caption.
+            kind: Name of the slot.
+            rng: As of a call; a rule that is settled asks it for nothing.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not settled")
 
     @abstractmethod
     def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:

@@ -2,8 +2,8 @@ r"""What a corpus says between two neighbours, so that a negative reads like a c
 
 A word that is put in is a dead giveaway where nobody would write it ("a robot on a robot"): a model can then tell
 captions from negatives without looking at the picture. :class:`CorpusContext` counts what stands where in the corpus,
-and weighs each change of a caption by it. Ours; the nearest published remedy is SugarCrepe's filter of its test items
-(2306.14610, section 4).
+so that rules weigh what fits. Ours; the nearest published remedy is SugarCrepe's filter of its test items (2306.14610,
+section 4).
 """
 
 from __future__ import annotations

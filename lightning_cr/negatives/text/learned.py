@@ -10,16 +10,12 @@ the text negatives' own classes and of the classes in the rules' modules: no fil
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
 import logging
-import mmap
-import os
 import pickle
 import sys
-import zlib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -29,13 +25,13 @@ from lightning_cr.negatives.text.annotation import AnnotatedCorpus, code_digest
 from lightning_cr.negatives.text.base import TextRule
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.lexicon import Lexicon
+from lightning_cr.negatives.text.pieces import open_pieces, write_pieces
 
 __all__ = ["LearnedFiles"]
 
 log = logging.getLogger(__name__)
 
 _SUFFIX = ".learned"
-_ALIGNED = 64
 _OWN = __name__.rpartition(".")[0]
 _PLAIN = {
     *(("builtins", name) for name in ("bool", "int", "float", "complex", "str", "bytes", "bytearray")),
@@ -82,7 +78,7 @@ class LearnedFiles:
             rule: Bound to the lexicon.
             learn: Has it learn from :meth:`counts` and the corpus.
         """
-        path = self._path([f"{type(rule).__module__}.{type(rule).__qualname__}", rule.options, _modules(rule)])
+        path = self._path(_identity(rule))
         allowed = {_OWN, *(base.__module__ for base in type(rule).__mro__)}
         state = self._read(path, allowed)
         if state is None:
@@ -91,16 +87,20 @@ class LearnedFiles:
         if state is not None:
             vars(rule).update(state)
 
-    def _path(self, what: object) -> Path:
+    def beside(self, rule: TextRule, part: str, suffix: str) -> Path:
+        """Where to keep what follows from what a rule has learned and from a part of the corpus."""
+        return self._path([*_identity(rule), part], suffix)
+
+    def _path(self, what: object, suffix: str = _SUFFIX) -> Path:
         about = json.dumps([self._about, what], default=repr)
-        return self.folder / f"{hashlib.blake2b(about.encode(), digest_size=20).hexdigest()}{_SUFFIX}"
+        return self.folder / f"{hashlib.blake2b(about.encode(), digest_size=20).hexdigest()}{suffix}"
 
     def _kept(self, path: Path, value: object, allowed: set[str], what: str) -> Any:
         """What was written as it is read, or None with a warning where it cannot be written or read."""
         stream, arrays = io.BytesIO(), list[pickle.PickleBuffer]()
         try:
             _Pickler(stream, self._context, arrays.append).dump(value)
-            _write(path, [stream.getbuffer(), *(array.raw() for array in arrays)])
+            write_pieces(path, [stream.getbuffer(), *(array.raw() for array in arrays)])
         except Exception as error:  # a rule of the user's may hold anything
             log.warning("%s cannot be kept in '%s' (%s); it is made anew at each start", what, path.parent, error)
             return None
@@ -114,7 +114,7 @@ class LearnedFiles:
         if not path.exists():
             return None
         try:
-            body, *arrays = _open(path)
+            body, *arrays = open_pieces(path)
             return _Unpickler(io.BytesIO(body), arrays, self._context, allowed).load()
         except Exception as error:  # bytes that are no pickle can raise anything
             reason = " ".join(str(error).split())[:200]
@@ -162,41 +162,11 @@ def _state(rule: TextRule) -> dict[str, Any]:
     return {name: value for name, value in vars(rule).items() if name not in left_out | {"_lexicon"}}
 
 
+def _identity(rule: TextRule) -> list[object]:
+    return [f"{type(rule).__module__}.{type(rule).__qualname__}", rule.options, _modules(rule)]
+
+
 def _modules(rule: TextRule) -> list[str]:
     """The code of the modules that a rule's classes are from."""
     files = (getattr(sys.modules.get(base.__module__), "__file__", None) for base in type(rule).__mro__)
     return [code_digest(file) for file in files if file]
-
-
-def _write(path: Path, pieces: Sequence[memoryview]) -> None:
-    """A line of JSON, then the pieces, each at a multiple of 64 bytes; the file is there whole or not at all."""
-    check = 0
-    for piece in pieces:
-        check = zlib.crc32(piece, check)
-    about = json.dumps({"sizes": [piece.nbytes for piece in pieces], "checksum": check}).encode()
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            for piece in (memoryview(about + b"\n"), *pieces):
-                file.write(piece)
-                file.write(b"\0" * (-file.tell() % _ALIGNED))
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _open(path: Path) -> list[memoryview]:
-    """The pieces of a file, mapped."""
-    with path.open("rb") as file:
-        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    about = json.loads(mapped.readline())
-    at, whole, pieces, check = mapped.tell(), memoryview(mapped), [], 0
-    for size in about["sizes"]:
-        at += -at % _ALIGNED
-        pieces.append(whole[at : at + size])
-        check = zlib.crc32(pieces[-1], check)
-        at += size
-    if check != about["checksum"]:
-        raise ValueError("it is damaged")
-    return pieces

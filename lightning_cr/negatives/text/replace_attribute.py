@@ -21,6 +21,8 @@ class ReplaceAttribute(ReplacingRule):
         coverage: As of :class:`FluentRule`.
     """
 
+    settled = True
+
     def __init__(self, *, counts: bool = True, coverage: float = 0.605) -> None:
         super().__init__(coverage=coverage)
         self.counts = counts

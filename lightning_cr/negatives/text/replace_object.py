@@ -18,6 +18,7 @@ class ReplaceObject(ReplacingRule):
     in, and people keep the gender of the pronouns that stay. Options: :class:`FluentRule`.
     """
 
+    settled = True
     listed = 8
 
     def __init__(self, *, coverage: float = 0.96) -> None:

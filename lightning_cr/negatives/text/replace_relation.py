@@ -21,6 +21,8 @@ class ReplaceRelation(ReplacingRule):
             picture: many captions relate nothing but by "with", "on" or "in".
     """
 
+    settled = True
+
     def __init__(self, *, fallback: bool = True, coverage: float = 0.76) -> None:
         super().__init__(coverage=coverage)
         self.fallback = fallback

@@ -202,7 +202,7 @@ def test_a_file_that_would_run_something_is_refused(learning, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     learning({"slot": SwapObjects()})
     for path in files(tmp_path):
-        learned_module._write(path, [memoryview(pickle.dumps(evil))])
+        learned_module.write_pieces(path, [memoryview(pickle.dumps(evil))])
     _, calls = learning({"slot": SwapObjects()})
     assert calls == 2
     assert not (tmp_path / "evil").exists()
@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_written_to_is_no_hindrance(learning, tmp_path, 
     def refuse(path, pieces):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(learned_module, "_write", refuse)
+    monkeypatch.setattr(learned_module, "write_pieces", refuse)
     again, calls = learning({"slot": SwapObjects()})
     assert calls == 2
     assert "cannot be kept" in caplog.text
