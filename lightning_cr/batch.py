@@ -49,8 +49,8 @@ class Batch:
         negative_index: ``(B, K)`` int64, row of ``tokens`` that holds the negative of each slot, -1 where there is
             none.
         kinds: K names, one a slot.
-        concreteness: ``(B, K)`` float in [0, 1], concreteness of the concept that was replaced; 0 in an empty slot and
-            where the negative's rule does not rate it.
+        concreteness: ``(B, K)`` float in [0, 1], concreteness of the concept that was replaced; NaN where it has no
+            rating, and in an empty slot. 0 is the most abstract of concepts, and stands for nothing else.
         negative_images: ``(N, 3, H, W)`` uint8: the negative images that exist.
         negative_image_index: ``(B, J)`` int64, row of ``negative_images`` in each slot, -1 where there is none.
         sample_ids: ``(B,)`` int64, identifies the pair of image and caption.
@@ -105,7 +105,9 @@ class Features:
         negative_text_mask: ``(B, K)`` bool.
         negative_image: ``(B, J, D)`` unit norm, exact zeros where ``negative_image_mask`` is false.
         negative_image_mask: ``(B, J)`` bool.
-        concreteness: ``(B, K)`` in [0, 1], of the concept that was replaced.
+        concreteness: ``(B, K)`` in [0, 1], of the concept that was replaced; NaN where it has no rating, and in an
+            empty slot. A loss that reads it replaces NaN before it calculates (a NaN that is hidden afterwards is
+            still in the gradient), says by what, and states ``concreteness`` in its ``needs``.
         kinds: K names, one a slot of ``negative_text``.
         sample_ids: ``(B,)``.
         image_ids: ``(B,)``.

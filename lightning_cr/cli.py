@@ -1,7 +1,7 @@
 """The command line: a stock LightningCLI with a fixed task and data module.
 
 ``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own, ``interpolate`` is a method of our trainer; several
-``--config`` are laid over each other; ``negatives`` has a parser of its own.
+``--config`` are laid over each other; ``negatives`` and ``fill`` have parsers of their own.
 What is added here: losses and text rules laid over entry by entry, one-line errors with a suggestion, a folder of its
 own for each run, and a stop where resuming would ignore a changed value.
 """
@@ -24,7 +24,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from lightning_cr import look
+from lightning_cr import fill, look
 from lightning_cr.callbacks import (
     BestCheckpoint,
     GracefulStop,
@@ -57,6 +57,8 @@ DEFAULTS: dict[str, Any] = {
     "trainer.log_every_n_steps": 10,
     "trainer.enable_model_summary": False,
 }
+COMMANDS = {"negatives": look, "fill": fill}
+"""Commands that neither train nor measure a model."""
 LAID_OVER = ("model.losses", "data.negatives.rules")
 """Where a later --config changes, adds and takes out single entries; everywhere else its value is the whole value."""
 
@@ -162,12 +164,14 @@ class CompositionCLI(LightningCLI):
         super()._add_subcommands(parser, **kwargs)
         action = parser._subcommands_action
         if action is not None:  # for --help and suggestions: main carries it out without building the others' parsers
-            action.add_subcommand("negatives", look.make_parser(Parser), help=look.HELP)
+            for name, room in COMMANDS.items():
+                action.add_subcommand(name, room.make_parser(Parser), help=room.HELP)
 
     def _parse_ckpt_path(self) -> None:
         self.subcommand = self.config.get("subcommand")
-        if self.subcommand == "negatives":
-            raise ConfigError("negatives takes no --config before it; run: python -m lightning_cr negatives --help")
+        if self.subcommand in COMMANDS:
+            name = self.subcommand
+            raise ConfigError(f"{name} takes no --config before it; run: python -m lightning_cr {name} --help")
         path = self._get(self.config, "ckpt_path")
         if not path:
             return
@@ -287,8 +291,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     with _arguments(given):
         try:
-            if given[:1] == ["negatives"]:
-                look.run(look.make_parser(Parser).parse_args(given[1:]))
+            if given and given[0] in COMMANDS:
+                room = COMMANDS[given[0]]
+                room.run(room.make_parser(Parser).parse_args(given[1:]))
             else:
                 CompositionCLI()
         except (LightningCRError, MisconfigurationException) as error:  # Lightning's word for a user's mistake

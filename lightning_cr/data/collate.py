@@ -112,13 +112,14 @@ class Collate:
         size = (len(rows), len(self.kinds))
         text_index = torch.full(size, -1, dtype=torch.long)
         picture_index = torch.full(size, -1, dtype=torch.long)
-        concreteness = torch.zeros(size)
+        concreteness = torch.full(size, torch.nan)
         for i, row in enumerate(rows):
             for k, (negative, picture) in enumerate(zip(row.negatives, row.pictures, strict=True)):
                 if negative is None:
                     continue
                 text_index[i, k] = len(texts)
-                concreteness[i, k] = negative.concreteness or 0.0
+                if negative.concreteness is not None:
+                    concreteness[i, k] = negative.concreteness
                 texts.append(negative.text)
                 if picture is not None:
                     picture_index[i, k] = len(pictures)

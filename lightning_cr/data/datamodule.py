@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from lightning_cr.negatives.text import TextNegatives
 from lightning_cr.negatives.text.annotation import AnnotatedCorpus
 
 __all__ = ["CompositionData"]
+
+log = logging.getLogger(__name__)
 
 
 class CompositionData(pl.LightningDataModule):
@@ -87,6 +90,11 @@ class CompositionData(pl.LightningDataModule):
         ruled = self.negatives.kinds
         return (*ruled, *(kind for kind in self.source.kinds if kind not in ruled))
 
+    @property
+    def rated(self) -> bool:
+        """Whether any negative comes with a concreteness."""
+        return self.negatives.rated or self.source.rated
+
     def setup(self, stage: str) -> None:
         """Opens the source and, where they are wanted, the benchmarks."""
         encoder = self._encoder
@@ -126,15 +134,24 @@ class CompositionData(pl.LightningDataModule):
                 " --data.negatives.context none"
             )
         if trainer is not None and trainer.local_rank:
-            trainer.strategy.barrier("annotated")  # the first process of this machine writes, the others find
+            trainer.strategy.barrier("learned")  # the first process of this machine writes, the others find
         with Progress(*Progress.get_default_columns(), transient=True, disable=distributed.rank() > 0) as bar:
             task = bar.add_task("annotating captions", total=len(texts))
             self._corpus = self.negatives.annotate(
                 texts, self.num_workers, lambda done, total: bar.update(task, completed=done, total=total)
             )
+            if problems := self._corpus.problems:
+                counts = ", ".join(f"{count:,} {kind}" for kind, count in problems.items())
+                log.warning("unusual among %d captions (see AnnotatedCorpus.problems): %s", len(texts), counts)
+            bar.add_task("learning from captions", total=None)
+            self.negatives.learn(self._corpus)
+            if self.negatives.compiled:
+                weighing = bar.add_task("weighing what can be changed", total=None)
+                self.negatives.compile(
+                    self.num_workers, lambda done, total: bar.update(weighing, completed=done, total=total)
+                )
         if trainer is not None and not trainer.local_rank:
-            trainer.strategy.barrier("annotated")
-        self.negatives.learn(self._corpus)
+            trainer.strategy.barrier("learned")
 
     @property
     def _encoder(self) -> Encoder:

@@ -13,11 +13,11 @@ from typing import Generic, TypeVar
 
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
 from lightning_cr.negatives.text.context import CorpusContext
+from lightning_cr.negatives.text.drawing import shares
 from lightning_cr.negatives.text.fluent import Edit, FluentRule, plain_words
 from lightning_cr.negatives.text.inflection import article
 from lightning_cr.negatives.text.lengths import Addition, LengthBalance
 from lightning_cr.negatives.text.lexicon import Entry, Tables
-from lightning_cr.negatives.text.ngrams import NGrams
 from lightning_cr.negatives.text.reading import Reading, read
 
 __all__ = ["AddingRule", "Offers", "entry_of", "mixed"]
@@ -103,19 +103,15 @@ class AddingRule(FluentRule):
             reading = read(caption, self.lexicon)
             words.append(plain_words(reading))
             found.append(list(self.additions(reading, random.Random(index))))
-        self._balance = LengthBalance.learn(context.ngrams, words, found, self.coverage)
+        self._balance = LengthBalance.learn(context.ngrams, words, found, self.coverage, self.most)
 
-    def _draw(self, reading: Reading, ngrams: NGrams, rng: random.Random) -> Edit | None:
+    def _weighed(self, reading: Reading, rng: random.Random) -> tuple[list[Edit], list[int]]:
         found = list(self.additions(reading, rng))
         if not found or self._balance is None:
-            return None
+            return [], []
         weights = self._balance.weights(plain_words(reading), found)
-        left = rng.random() * (sum(weights) + self._balance.reluctance)
-        for addition, weight in zip(found, weights, strict=True):
-            left -= weight
-            if left <= 0:
-                return _edit(addition, reading)
-        return None
+        kept, uppers = shares(weights, self._balance.reluctance)
+        return [_edit(found[at], reading) for at in kept], uppers
 
     def write(self, caption: AnnotatedCaption, edit: Edit, kind: str) -> Negative | None:
         """Puts an edit into the caption's text."""

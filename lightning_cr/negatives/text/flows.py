@@ -27,9 +27,6 @@ _STEPS = 4
 _PRIOR = 10.0
 """How strongly the classifier's weights are drawn to 0; the usual 1 lets it find what is chance."""
 
-_ALL_BUT = 0.9
-"""Of the captions that can be edited at most this share are: some have nothing but edits that give themselves away."""
-
 MOST = 500.0
 """Logarithms of weights are kept within this, so that their exponentials are numbers."""
 
@@ -56,7 +53,11 @@ class Flow:
 
 
 def balance_flows(
-    captions: Sequence[Sequence[int]], flows: Sequence[Sequence[Flow]], coverage: float, rounds: int = 50
+    captions: Sequence[Sequence[int]],
+    flows: Sequence[Sequence[Flow]],
+    coverage: float,
+    most: float = 0.9,
+    rounds: int = 50,
 ) -> tuple[dict[int, float], float]:
     """Finds the factors, and the weight of no edit under which the wanted share of captions is edited.
 
@@ -65,13 +66,15 @@ def balance_flows(
     Args:
         captions: The runs of each.
         flows: Its edits.
-        coverage: Share of captions to edit; at most nine tenths of those that can be.
+        coverage: Share of captions to edit.
+        most: Share of those that can be edited, above which none is: some have nothing but edits that give themselves
+            away.
         rounds: How often the classifier and the edits answer each other.
 
     Returns:
         Logarithms of the factors, and the weight of no edit.
     """
-    return Game(captions, flows).play(coverage, rounds)
+    return Game(captions, flows).play(coverage, most, rounds)
 
 
 class Game:
@@ -103,11 +106,11 @@ class Game:
         self.source = _Rows([list(dict.fromkeys(found)) for found in captions], self.runs)
         self.learner = _Learner(len(self.runs))
 
-    def play(self, coverage: float, rounds: int) -> tuple[dict[int, float], float]:
+    def play(self, coverage: float, most: float, rounds: int) -> tuple[dict[int, float], float]:
         """Finds the factors, and the weight of no edit; see :func:`balance_flows`."""
         if not len(self.of):
             return {}, 0.0
-        wanted = min(coverage * self.size, _ALL_BUT * len(np.unique(self.of)))
+        wanted = min(coverage * self.size, most * len(np.unique(self.of)))
         moved, factors = np.zeros((2, len(self.runs)))
         late = rounds // 2
         for turn in range(rounds):

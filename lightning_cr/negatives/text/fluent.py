@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lightning_cr.errors import ConfigError
-from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
+from lightning_cr.negatives.text.base import AnnotatedCaption, Choices, Negative, TextRule
 from lightning_cr.negatives.text.context import CorpusContext
+from lightning_cr.negatives.text.drawing import drawn, shares
 from lightning_cr.negatives.text.flows import Flow, balance_flows
 from lightning_cr.negatives.text.ngrams import NGrams
 from lightning_cr.negatives.text.reading import Reading, read
@@ -68,6 +69,9 @@ class FluentRule(TextRule):
         ConfigError: A share that is not above 0 and up to 1.
     """
 
+    most = 0.9
+    """Share of the captions with an edit that get one at most, whatever the coverage."""
+
     def __init__(self, *, coverage: float) -> None:
         if not 0 < coverage <= 1:
             raise ConfigError(f"coverage is {coverage}; it must be above 0 and at most 1, such as 0.3")
@@ -104,12 +108,12 @@ class FluentRule(TextRule):
             reading = read(caption, self.lexicon)
             flows.append(self._flows(reading, list(self.edits(reading, random.Random(index))), ngrams))
             words.append(ngrams.runs(ngrams.numbers(plain_words(reading)), 0, len(reading.words)))
-        self._factors, self._reluctance = balance_flows(words, flows, self.coverage)
+        self._factors, self._reluctance = balance_flows(words, flows, self.coverage, self.most)
 
     def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
         """See :class:`TextRule`."""
         reading = read(caption, self.lexicon)
-        edit = self.plain(reading, rng) if self._ngrams is None else self._draw(reading, self._ngrams, rng)
+        edit = self.plain(reading, rng) if self._ngrams is None else self._draw(reading, rng)
         return None if edit is None else self.write(caption, edit, kind)
 
     def write(self, caption: AnnotatedCaption, edit: Edit, kind: str) -> Negative | None:
@@ -117,15 +121,24 @@ class FluentRule(TextRule):
         changes = [(start, end, " ".join(_text(caption, new) for new in pieces)) for start, end, pieces in edit.parts]
         return rewrite(caption, changes, kind, _text(caption, edit.original), _text(caption, edit.replacement))
 
-    def _draw(self, reading: Reading, ngrams: NGrams, rng: random.Random) -> Edit | None:
+    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Choices:
+        """See :class:`TextRule`."""
+        found, uppers = self._weighed(read(caption, self.lexicon), rng)
+        return uppers, [self.write(caption, edit, kind) for edit in found]
+
+    def _draw(self, reading: Reading, rng: random.Random) -> Edit | None:
+        found, uppers = self._weighed(reading, rng)
+        at = drawn(uppers, rng)
+        return found[at] if at < len(found) else None
+
+    def _weighed(self, reading: Reading, rng: random.Random) -> tuple[list[Edit], list[int]]:
+        """The edits that are drawn at all, and the sums of their shares."""
+        if self._ngrams is None:
+            return [], []
         found = list(self.edits(reading, rng))
-        weights = [flow.weight(self._factors) for flow in self._flows(reading, found, ngrams)]
-        left = rng.random() * (sum(weights) + self._reluctance)
-        for edit, weight in zip(found, weights, strict=True):
-            left -= weight
-            if left <= 0:
-                return edit
-        return None
+        weights = [flow.weight(self._factors) for flow in self._flows(reading, found, self._ngrams)]
+        kept, uppers = shares(weights, self._reluctance)
+        return [found[at] for at in kept], uppers
 
     def _flows(self, reading: Reading, edits: Iterable[Edit], ngrams: NGrams) -> list[Flow]:
         words = ngrams.numbers(plain_words(reading))

@@ -116,6 +116,7 @@ class LengthBalance:
         captions: Sequence[Sequence[str]],
         additions: Sequence[Sequence[Addition]],
         coverage: float,
+        most: float = 0.9,
         rounds: int = 50,
     ) -> LengthBalance:
         """Finds the factors, and the reluctance under which the wanted share of captions is added to.
@@ -124,7 +125,8 @@ class LengthBalance:
             ngrams: Of the corpus.
             captions: The words of each, in lower case, with "a" for "an".
             additions: What could be added to it.
-            coverage: Share of captions to add to; at most nine tenths of those where something can be.
+            coverage: Share of captions to add to.
+            most: Share of those where something can be added, above which there is nothing.
             rounds: How often the classifier and the additions answer each other.
         """
         if not any(additions):
@@ -132,7 +134,7 @@ class LengthBalance:
         numbers = [ngrams.numbers(words) for words in captions]
         growths = [_grown(words, found, ngrams) for words, found in zip(numbers, additions, strict=True)]
         game = _LengthGame([ngrams.runs(words, 0, len(words)) for words in numbers], growths)
-        factors, reluctance = game.play(coverage, rounds)
+        factors, reluctance = game.play(coverage, most, rounds)
         get = factors.get
         known = np.array([get(run, 0.0) for run in game.runs.tolist()])
         return cls(ngrams, factors, game.averages(game.source.by_row(known)).tolist(), reluctance)

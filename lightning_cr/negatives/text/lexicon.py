@@ -15,7 +15,10 @@ from typing import Any
 from lightning_cr.errors import ConfigError, DataError, suggest
 from lightning_cr.negatives.text.inflection import plural, verb_forms
 
-__all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "load"]
+__all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "Unlisted", "load"]
+
+Unlisted = Mapping[tuple[str, bool], tuple[tuple[str, tuple[str, ...]], ...]]
+"""By a noun that is in no group and whether it is a plural: what may be put in, each with all that it goes by."""
 
 _MANNERS = ("prepositions", "phrases", "transitive", "intransitive")
 _QUALITIES = ("attributes", "attribute_overlaps")
@@ -117,6 +120,7 @@ class Tables:
         pronouns: Gender of each pronoun.
         compounds: By head ("player", "players") and first word ("tennis") what the first word may become.
         many_for_one: Groups and concepts of which one may become several, and how many then.
+        kinds: Of each group of things the kinds that it belongs to, those made of smaller kinds aside.
     """
 
     words: dict[str, Entry]
@@ -125,6 +129,7 @@ class Tables:
     measures: frozenset[str]
     pronouns: dict[str, str]
     compounds: dict[str, dict[str, Concept]]
+    kinds: dict[str, frozenset[str]]
     many_for_one: tuple[frozenset[str], tuple[str, ...]] | None = None
 
 
@@ -133,14 +138,16 @@ class Lexicon:
 
     Args:
         source: Path of a YAML file, or the name of one that comes with the package; None is ``coco``.
+        unlisted: What may be put in for nouns that the file does not have.
 
     Raises:
         ConfigError: Neither a file nor a known name.
     """
 
-    def __init__(self, source: str | None = None) -> None:
+    def __init__(self, source: str | None = None, unlisted: Unlisted | None = None) -> None:
         self.source = source
         self.path = _find(source)
+        self.unlisted: Unlisted = unlisted or {}
 
     @cached_property
     def tables(self) -> Tables:
@@ -151,9 +158,9 @@ class Lexicon:
         """
         return load(self.path)
 
-    def __reduce__(self) -> tuple[type[Lexicon], tuple[str | None]]:
+    def __reduce__(self) -> tuple[type[Lexicon], tuple[str | None, Unlisted]]:
         # A spawned DataLoader worker reads the file again: quicker than unpickling the tables.
-        return Lexicon, (self.source,)
+        return Lexicon, (self.source, self.unlisted)
 
 
 def _find(source: str | None) -> Path:
@@ -179,10 +186,15 @@ def load(path: Path) -> Tables:
     """
     import yaml
 
+    from lightning_cr.negatives.text.lexicon_layout import check_layout  # knows YAML too
+
     # The base loader makes every scalar a string: with the usual one the words "on" and "off" are booleans.
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), loader)
+        reader = loader(path.read_text(encoding="utf-8"))
+        document = reader.get_single_node()
+        check_layout(path, document)
+        raw = reader.construct_document(document) if document else None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as a lexicon ({reason}); see lexicon.yaml of this package") from error
@@ -232,7 +244,14 @@ class _Indexer:
             pronouns={word: gender for gender, words in genders.items() for word in words["pronouns"]},
             compounds=self._compounds(),
             many_for_one=self._many_for_one(),
+            kinds=self._kinds(),
         )
+
+    def _kinds(self) -> dict[str, frozenset[str]]:
+        groups = {kind: self._names([kind]) or frozenset() for kind in self.raw["kinds"]}
+        # "animate" says what verbs go with humans and animals, not that one may be the other
+        narrow = {kind for kind, own in groups.items() if not any(own > other for other in groups.values())}
+        return {group: frozenset(kind for kind in narrow if group in groups[kind]) for group in self.raw["objects"]}
 
     def _entry(self, form: str, name: str) -> Entry:
         entry = self.entries.setdefault(form, Entry())
@@ -270,21 +289,12 @@ class _Indexer:
         clashes = {(name, other) for name, others in overlaps.items() for other in others}
         clashes |= {(other, name) for name, other in clashes}
         concepts: list[Concept] = []
-        named: set[str] = set()
         for group, content in self.raw[section].items():
             settings = content if isinstance(content, dict) else {"words": content}
-            names_in_group: set[str] = set()
             members = []
             for item in settings["words"]:
                 marked = [name.strip() for name in item.split(" = ")]
                 names = tuple(name.removeprefix("-") for name in marked)
-                seen = named if section == "objects" else names_in_group
-                for name in names:
-                    if name in seen:
-                        raise DataError(
-                            f"{self.path} names '{name}' twice in '{section}' ('{group}'); keep one of them"
-                        )
-                    seen.add(name)
                 limits = self._names(settings.get("of")), self._names(settings.get("not_of")) or frozenset()
                 number = settings.get("number", "count")
                 wordings = tuple(name for name in marked if not name.startswith("-"))

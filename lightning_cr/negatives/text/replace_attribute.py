@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lightning_cr.negatives.text.candidates import Candidate, attributes
-from lightning_cr.negatives.text.fluent_replacing import FluentReplacing
 from lightning_cr.negatives.text.multiplying import multiplied
 from lightning_cr.negatives.text.reading import Reading
+from lightning_cr.negatives.text.replacing import ReplacingRule
 
 __all__ = ["ReplaceAttribute"]
 
 
-class ReplaceAttribute(FluentReplacing):
+class ReplaceAttribute(ReplacingRule):
     """Puts another quality of the same kind in the place of one.
 
     Args:
@@ -21,7 +21,9 @@ class ReplaceAttribute(FluentReplacing):
         coverage: As of :class:`FluentRule`.
     """
 
-    def __init__(self, *, counts: bool = True, coverage: float = 0.6) -> None:
+    settled = True
+
+    def __init__(self, *, counts: bool = True, coverage: float = 0.605) -> None:
         super().__init__(coverage=coverage)
         self.counts = counts
 

@@ -36,6 +36,8 @@ class SwapAttributes(FluentRule):
         coverage: As of :class:`FluentRule`.
     """
 
+    settled = True
+
     def __init__(self, *, moves: bool = True, coverage: float = 0.3) -> None:
         super().__init__(coverage=coverage)
         self.moves = moves

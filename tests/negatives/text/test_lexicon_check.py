@@ -71,7 +71,12 @@ def test_each_mistake_has_its_line(script, tmp_path, old, new, line, says):
 
 
 def test_a_quality_may_be_in_two_groups(script, tmp_path):
-    assert findings(script, tmp_path, GOOD.replace("attributes:", "attributes:\n  other: [red, green]")) == []
+    assert (
+        findings(
+            script, tmp_path, GOOD.replace("attributes:", "attributes:\n  other: {of: [animals], words: [red, green]}")
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("text", ["objects: [", "- a", "", "thing: {}"])
@@ -82,6 +87,8 @@ def test_what_is_no_lexicon_is_one_line(script, tmp_path, text):
 
 
 class FakeWordNet:
+    source = "none"  # has no words to put in
+
     def knows(self, word, pos):
         return True
 
@@ -141,5 +148,5 @@ def test_what_the_rules_put_in_is_judged(script, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "attribute, drawn evenly: 20 negatives, 2 pairs of words, 20 negatives wrong" in said
     assert "  'red' > 'blue' are synonyms (10)" in said
-    assert re.search(r"relation, learned: \d+ negatives, 1 pairs of words, 0 negatives wrong", said)  # no verbs
+    assert re.search(r"relation, drawn evenly: \d+ negatives, 1 pairs of words, 0 negatives wrong", said)  # no verbs
     assert wrong >= 8
