@@ -23,6 +23,7 @@ from lightning_cr.look.table import print_negatives
 from lightning_cr.negatives import text
 from lightning_cr.negatives.text import Concreteness, Negative, TextNegatives, TextRule
 from lightning_cr.negatives.text.annotation import AnnotatedCorpus
+from lightning_cr.negatives.text.wordnet import WordNet
 
 __all__ = ["HELP", "make_parser", "progress_bar", "rule_classes", "run"]
 
@@ -104,6 +105,12 @@ def run(options: Namespace) -> None:
         raise ConfigError(f"--count is {options.count}; it must be 1 or more")
     if not options.captions:
         raise ConfigError("--captions is missing; name a file: python -m lightning_cr negatives --captions FILE")
+    if options.wordnet != "none":
+        if options.plain:
+            raise ConfigError(
+                f"--wordnet {options.wordnet} needs a corpus to tell the words that captions use; leave out --plain"
+            )
+        WordNet(options.wordnet)  # before minutes of learning, not after
     norms, notes = _norms(options.norms)
     door = TextNegatives(
         rules=_rules(options.rules),
@@ -124,6 +131,7 @@ def run(options: Namespace) -> None:
         notes.append(f"learned from {len(corpus):,} captions")
     elif not options.plain:
         notes.append(f"not learned: {len(corpus):,} captions are fewer than {_FEW:,}")
+        notes += ["WordNet is not used, as it needs a corpus"] if options.wordnet != "none" else []
     everything = options.out or options.report
     chosen = _chosen(len(corpus), options.count or (len(corpus) if everything else _SHOWN), options.seed)
     found = _made(door, corpus, chosen, options.seed)
