@@ -8,7 +8,8 @@
 ``scripts/evidence.yaml`` says what is compared. All rows see the same captions and pictures (the seed alone decides
 them), take the same number of steps from the same base model, and have the same tuning budget: each recipe's learning
 rate is the best of the same few, on a seed and on benchmark scenes that the tables do not use; an ablation takes over
-that of its recipe. Each run is a process of its own, so that an interrupted script goes on where it stopped.
+that of its recipe. Each run is a process of its own, and what it measured goes into docs/evidence_runs.json at once, so
+that an interrupted script goes on where it stopped; what changes a run's recipe or flags makes it run again.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import yaml
@@ -61,7 +62,7 @@ class Row:
 class Job:
     """One run."""
 
-    folder: Path
+    name: str
     config: str
     overlay: str
     flags: tuple[str, ...]
@@ -72,43 +73,57 @@ class Job:
         recipe = (ROOT / "configs" / f"{self.config}.yaml").read_text()
         return hashlib.sha256(repr((recipe, self.overlay, self.flags)).encode()).hexdigest()[:16]
 
-    def result(self) -> dict[str, Any] | None:
-        """What the run measured; None where it is still to be made."""
-        path = self.folder / "row.json"
-        if not path.exists():
-            return None
-        found: dict[str, Any] = json.loads(path.read_text())
-        return found if found["key"] == self.key else None
+
+class Ledger:
+    """What was measured, by the name of the run, in one file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.runs: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
+        self._lock = Lock()
+
+    def get(self, job: Job) -> dict[str, Any] | None:
+        """The result of a run; None where it is still to be made."""
+        found = self.runs.get(job.name)
+        return found if found is not None and found["key"] == job.key else None
+
+    def put(self, job: Job, measured: dict[str, Any]) -> None:
+        """Adds a result, and writes the file whole."""
+        with self._lock:
+            self.runs[job.name] = {"key": job.key, **measured}
+            part = self.path.with_suffix(".part")
+            lines = [f"{json.dumps(name)}: {json.dumps(run)}" for name, run in sorted(self.runs.items())]
+            part.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+            part.replace(self.path)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plan", type=Path, default=PLAN)
-    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "evidence")
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "evidence", help="folders and logs of the runs")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where evidence.md and its plots are")
     parser.add_argument("--rows", nargs="*", help="these rows alone")
     parser.add_argument("--seeds", type=int, help="at most so many a row")
     parser.add_argument("--steps", type=int, help="other than the plan's; for a trial")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs side by side, one thread each")
-    parser.add_argument("--only", choices=("tune", "train", "table"), help="this part alone")
+    parser.add_argument("--only", choices=("tune", "table"), help="this part alone")
     given = parser.parse_args()
 
     plan = yaml.safe_load(given.plan.read_text())
     rows = [row for row in read_rows(plan, given.seeds) if not given.rows or row.name in given.rows]
     steps = given.steps or plan["steps"]
+    ledger = Ledger(given.docs / "evidence_runs.json")
     start = time.perf_counter()
-    rates = tune(rows, plan, steps, given)
-    if given.only == "tune":
-        return 0
-    jobs = [job for row in rows for job in jobs_of(row, plan, steps, rates[row.like or row.name], given.out)]
-    if given.only != "table" and not run_all(jobs, given.jobs):
+    trials = trials_of(rows, plan, steps)
+    if given.only != "table" and not run_all([job for found in trials.values() for job in found], ledger, given):
         return 1
-    results = {
-        row.name: [job.result() for job in jobs_of(row, plan, steps, rates[row.like or row.name], given.out)]
-        for row in rows
-    }
-    write(plan, results, rates, given.docs)
-    Console().print(f"{len(jobs)} runs, {(time.perf_counter() - start) / 60:.1f} minutes of them now")
+    rates = best_rates(trials, plan, ledger)
+    jobs = {row.name: [_job(row, plan, steps, rates[row.like or row.name], seed) for seed in row.seeds] for row in rows}
+    if given.only is None and not run_all([job for found in jobs.values() for job in found], ledger, given):
+        return 1
+    if given.only != "tune":
+        write(plan, {name: [ledger.get(job) for job in found] for name, found in jobs.items()}, rates, given.docs)
+    Console().print(f"{(time.perf_counter() - start) / 60:.1f} minutes")
     return 0
 
 
@@ -123,15 +138,9 @@ def read_rows(plan: dict[str, Any], most: int | None) -> list[Row]:
     return rows
 
 
-def jobs_of(row: Row, plan: dict[str, Any], steps: int, rate: float, out: Path) -> Iterator[Job]:
-    for seed in row.seeds:
-        folder = out / row.name.replace(" ", "_").replace("/", "-") / str(seed)
-        yield make_job(row, plan, steps, rate, seed, folder)
-
-
-def make_job(row: Row, plan: dict[str, Any], steps: int, rate: float, seed: int, folder: Path) -> Job:
+def _job(row: Row, plan: dict[str, Any], steps: int, rate: float, seed: int, *, tuning: bool = False) -> Job:
     batch = plan["batch_size"]
-    flags = (
+    flags = [
         f"--seed_everything={seed}",
         f"--model.optimizer.lr={rate}",
         f"--model.optimizer.warmup_steps={max(1, steps // 8)}",
@@ -141,70 +150,62 @@ def make_job(row: Row, plan: dict[str, Any], steps: int, rate: float, seed: int,
         "--trainer.val_check_interval=1.0",
         "--trainer.accelerator=cpu",
         "--trainer.enable_progress_bar=false",
-        *plan.get("flags", ()),
-    )
-    return Job(folder, row.config, yaml.safe_dump(row.overlay), flags)
+    ]
+    if tuning:
+        flags.append(f"--data.benchmarks.scenes.init_args.seed={TUNING_SEED}")
+    name = f"tuning/{row.name}/{rate:g}" if tuning else f"{row.name}/{seed}"
+    return Job(name, row.config, yaml.safe_dump(row.overlay), tuple(flags))
 
 
-def tune(rows: list[Row], plan: dict[str, Any], steps: int, given: argparse.Namespace) -> dict[str, float]:
-    """The learning rate of each recipe: the best of the plan's on a seed and on scenes that no table uses."""
-    recipes = {row.like or row.name for row in rows}
+def trials_of(rows: list[Row], plan: dict[str, Any], steps: int) -> dict[str, list[Job]]:
+    """One run a learning rate of each recipe that a row is or is like."""
     named = {row.name: row for row in read_rows(plan, None)}
     rates = [float(rate) for rate in plan["learning_rates"]]
-    if len(rates) == 1:
-        return dict.fromkeys(sorted(recipes), rates[0])
-    jobs: dict[str, list[Job]] = {}
-    for name in sorted(recipes):
-        jobs[name] = []
-        for rate in rates:
-            folder = given.out / "tuning" / f"{name.replace(' ', '_')}-{rate}"
-            job = make_job(named[name], plan, steps, rate, TUNING_SEED, folder)
-            flags = (*job.flags, f"--data.benchmarks.scenes.init_args.seed={TUNING_SEED}")
-            jobs[name].append(Job(folder, job.config, job.overlay, flags))
-    if given.only != "table" and not run_all([job for found in jobs.values() for job in found], given.jobs):
-        sys.exit(1)
+    recipes = sorted({row.like or row.name for row in rows})
+    return {
+        name: [_job(named[name], plan, steps, rate, TUNING_SEED, tuning=True) for rate in rates] for name in recipes
+    }
+
+
+def best_rates(trials: dict[str, list[Job]], plan: dict[str, Any], ledger: Ledger) -> dict[str, float]:
+    """The learning rate of each recipe with the highest mean of the seven categories."""
     best = {}
-    for name, found in jobs.items():
-        scores = [headline(job.result()) for job in found]
-        best[name] = rates[scores.index(max(scores))]
+    for name, jobs in trials.items():
+        results = [ledger.get(job) for job in jobs]
+        scores = [-1.0 if result is None else result["scores"]["mean of 7"] for result in results]
+        best[name] = float(plan["learning_rates"][scores.index(max(scores))])
     return best
 
 
-def headline(result: dict[str, Any] | None) -> float:
-    return -1.0 if result is None else float(result["scores"]["mean of 7"])
-
-
-def run_all(jobs: list[Job], width: int) -> bool:
+def run_all(jobs: list[Job], ledger: Ledger, given: argparse.Namespace) -> bool:
     """Makes the runs that are missing, some side by side; says which failed."""
-    left = [job for job in jobs if job.result() is None]
+    left = [job for job in jobs if ledger.get(job) is None]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    failed = []
-    with Progress(*columns) as progress, ThreadPoolExecutor(width) as pool:
+    failed = False
+    with Progress(*columns) as progress, ThreadPoolExecutor(given.jobs) as pool:
         task = progress.add_task("runs", total=len(left))
-        for done in as_completed({pool.submit(run, job): job for job in left}):
+        for done in as_completed([pool.submit(run, job, ledger, given.out) for job in left]):
             problem = done.result()
             if problem:
-                failed.append(problem)
+                failed = True
                 progress.console.print(problem)
             progress.advance(task)
     return not failed
 
 
-def run(job: Job) -> str:
+def run(job: Job, ledger: Ledger, out: Path) -> str:
     """One run in a process of its own; what went wrong, if anything."""
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True)
-    (job.folder / "overlay.yaml").write_text(job.overlay)
-    command = [sys.executable, str(ROOT / "scripts" / "evidence_run.py"), str(job.folder), job.config, *job.flags]
+    folder = out / job.name.replace(" ", "_")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "overlay.yaml").write_text(job.overlay)
+    command = [sys.executable, str(ROOT / "scripts" / "evidence_run.py"), str(folder), job.config, *job.flags]
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    with (job.folder / "log.txt").open("wb") as log:
+    with (folder / "log.txt").open("wb") as log:
         code = subprocess.call(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | threads)
     if code:
-        return f"{job.folder}: exit {code}, see log.txt there"
-    measured = json.loads((job.folder / "measured.json").read_text())
-    whole = job.folder / "row.json.part"
-    whole.write_text(json.dumps({"key": job.key, **measured}, indent=1))
-    whole.replace(job.folder / "row.json")
+        return f"{job.name}: exit {code}, see {folder / 'log.txt'}"
+    ledger.put(job, json.loads((folder / "measured.json").read_text()))
     return ""
 
 
