@@ -1,7 +1,7 @@
 """The command line: a stock LightningCLI with a fixed task and data module.
 
-``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own; several ``--config`` are laid over each other;
-``negatives`` has a parser of its own.
+``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own, ``interpolate`` is a method of our trainer; several
+``--config`` are laid over each other; ``negatives`` and ``fill`` have parsers of their own.
 What is added here: losses and text rules laid over entry by entry, one-line errors with a suggestion, a folder of its
 own for each run, and a stop where resuming would ignore a changed value.
 """
@@ -24,7 +24,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from lightning_cr import look
+from lightning_cr import fill, look
 from lightning_cr.callbacks import (
     BestCheckpoint,
     GracefulStop,
@@ -40,6 +40,7 @@ from lightning_cr.callbacks import (
 )
 from lightning_cr.data.datamodule import CompositionData
 from lightning_cr.errors import CheckpointError, ConfigError, LightningCRError, suggest
+from lightning_cr.interpolate import Trainer
 from lightning_cr.messages import explain
 from lightning_cr.resume import check_resume, saved_config
 from lightning_cr.task import CompositionTask
@@ -56,6 +57,8 @@ DEFAULTS: dict[str, Any] = {
     "trainer.log_every_n_steps": 10,
     "trainer.enable_model_summary": False,
 }
+COMMANDS = {"negatives": look, "fill": fill}
+"""Commands that neither train nor measure a model."""
 LAID_OVER = ("model.losses", "data.negatives.rules")
 """Where a later --config changes, adds and takes out single entries; everywhere else its value is the whole value."""
 
@@ -129,12 +132,18 @@ class CompositionCLI(LightningCLI):
             CompositionTask,
             CompositionData,
             run=run,
+            trainer_class=Trainer,
             parser_class=Parser,
             save_config_callback=None,  # ours is among the run's callbacks: it also puts the config into checkpoints
             seed_everything_default=0,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,  # checkpoints carry model and data, see SaveConfig
         )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's commands, and ``interpolate``; with the arguments that are not the user's."""
+        return LightningCLI.subcommands() | {"interpolate": {"model", "datamodule"}}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser with our ``--config``."""
@@ -155,12 +164,14 @@ class CompositionCLI(LightningCLI):
         super()._add_subcommands(parser, **kwargs)
         action = parser._subcommands_action
         if action is not None:  # for --help and suggestions: main carries it out without building the others' parsers
-            action.add_subcommand("negatives", look.make_parser(Parser), help=look.HELP)
+            for name, room in COMMANDS.items():
+                action.add_subcommand(name, room.make_parser(Parser), help=room.HELP)
 
     def _parse_ckpt_path(self) -> None:
         self.subcommand = self.config.get("subcommand")
-        if self.subcommand == "negatives":
-            raise ConfigError("negatives takes no --config before it; run: python -m lightning_cr negatives --help")
+        if self.subcommand in COMMANDS:
+            name = self.subcommand
+            raise ConfigError(f"{name} takes no --config before it; run: python -m lightning_cr {name} --help")
         path = self._get(self.config, "ckpt_path")
         if not path:
             return
@@ -193,7 +204,7 @@ class CompositionCLI(LightningCLI):
         """Gives the run its own folder, its loggers and the callbacks that every run has."""
         config, save_every = self._get(self.config_init, "trainer"), self._get(self.config, "save_every")
         _check_numbers(save_every, config)
-        own: list[pl.Callback] = [Throughput(), RunReport()]
+        own: list[pl.Callback] = [Throughput(), *([] if self.subcommand == "interpolate" else [RunReport()])]
         own += [] if config["enable_progress_bar"] is False else [Progress()]
         if not config["fast_dev_run"]:
             check_run_folder(config["default_root_dir"])
@@ -280,8 +291,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     with _arguments(given):
         try:
-            if given[:1] == ["negatives"]:
-                look.run(look.make_parser(Parser).parse_args(given[1:]))
+            if given and given[0] in COMMANDS:
+                room = COMMANDS[given[0]]
+                room.run(room.make_parser(Parser).parse_args(given[1:]))
             else:
                 CompositionCLI()
         except (LightningCRError, MisconfigurationException) as error:  # Lightning's word for a user's mistake

@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 from jsonargparse import ArgumentParser
 
-from lightning_cr import benchmarks, data, losses
+from lightning_cr import benchmarks, callbacks, data, losses
 from lightning_cr.errors import suggest
 from lightning_cr.negatives import image, text
 
@@ -25,6 +25,7 @@ ROOMS = {
     "data.negatives": (text, text.TextRule),
     "data.source": (data, data.Source),
     "data.benchmarks": (benchmarks, benchmarks.Benchmark),
+    "trainer.callbacks": (callbacks, callbacks.AverageWeights),  # the others are every run's
 }
 """Where a configuration names classes: the room that offers them, and what they derive from."""
 

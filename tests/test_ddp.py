@@ -12,7 +12,7 @@ from tests.conftest import COCO, ROOT, losses
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["ahnpl", "negclip", "clip"])
+@pytest.mark.parametrize("method", ["ahnpl", "ceclip", "negclip", "clip"])
 def test_two_processes_equal_one(cli, tmp_path, method):
     shared = (
         *("fit", "--config", ROOT / f"configs/{method}.yaml", "--config", ROOT / "tests/tiny.yaml"),

@@ -255,6 +255,8 @@ def test_files_that_cannot_be_used(refused, file, tmp_path):
         (("--tagger", "patern"), ["Did you mean 'pattern'"]),
         (("--lexicon", "coc"), ["Did you mean 'coco'"]),
         (("--norms", "gone.csv"), ["gone.csv"]),
+        (("--wordnet", "gone"), ["'gone' is no folder with WordNet", "run: python -m nltk.downloader wordnet"]),
+        (("--wordnet", "nltk", "--plain"), ["needs a corpus"]),
         (("--lexcion", "coco"), ["Did you mean '--lexicon'"]),
         (("--out", "."), ["--out"]),
         (("--out", "taken/made.jsonl"), ["--out", "taken"]),

@@ -22,7 +22,8 @@ COMMANDS = [
 ]
 OURS = [command for command in COMMANDS if command.startswith("python -m lightning_cr")]
 LOOKS = [command for command in OURS if " negatives " in command]
-RUNS = [command for command in OURS if command not in LOOKS]
+FILLS = [command for command in OURS if " fill " in command]
+RUNS = [command for command in OURS if command not in (*LOOKS, *FILLS)]
 
 
 def test_the_readme_has_the_two_commands():
@@ -47,6 +48,13 @@ def test_every_look_at_negatives_runs(cli, capsys, tmp_path, command):
     (tmp_path / "captions.txt").write_text("\n".join(captions))
     (tmp_path / "dataset_coco.json").write_text(json.dumps([{"image": "1.jpg", "caption": captions}]))
     assert cli(*shlex.split(command)[3:]) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", FILLS)
+def test_every_filling_is_understood(cli, capsys, tmp_path, command):
+    (tmp_path / "captions.txt").write_text("A dog.")
+    assert cli(*shlex.split(command)[3:], "--model", "nobody/nothing-of-that-name") == 1
+    assert "from_pretrained" in capsys.readouterr().err  # all but the model is there
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)\)", README))))

@@ -1,5 +1,6 @@
 """What a run leaves and how it stops: table, results.json, pictures, progress, and checkpoints that are not lost."""
 
+from lightning_cr.callbacks.average import AverageWeights
 from lightning_cr.callbacks.best import BestCheckpoint
 from lightning_cr.callbacks.config import SaveConfig
 from lightning_cr.callbacks.embeddings import SaveEmbeddings
@@ -12,6 +13,7 @@ from lightning_cr.callbacks.rescue import RescueCheckpointIO
 from lightning_cr.callbacks.throughput import Throughput
 
 __all__ = [
+    "AverageWeights",
     "BestCheckpoint",
     "GracefulStop",
     "Interrupted",

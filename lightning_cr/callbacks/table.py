@@ -47,8 +47,8 @@ def _rank(name: str) -> str:
         return "seven"
     if base.startswith("mean of"):
         return "mean"
-    head = name.split("/", 1)[0]
-    return head if head in _RANKS else "other"
+    # A name that two benchmarks share has the benchmark's before it.
+    return next((part for part in name.split("/") if part in _RANKS), "other")
 
 
 def grouped(names: Iterable[str]) -> list[list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
 
-__all__ = ["Sample", "Source", "Split", "sample_rng"]
+__all__ = ["Sample", "Source", "Split", "positive_rng", "sample_rng"]
 
 
 @dataclass
@@ -29,6 +29,8 @@ class Sample:
         negatives: Slot name to a negative that the source itself makes, with the picture it is true of or None; a slot
             named here is not filled by a text rule.
         skipped: One line for each input that could not be read and was replaced.
+        another: Draws another true caption of the image, worded differently, or None where it has no other; asked only
+            where positive texts are wanted. None where the split has none (:attr:`Split.rewords`).
     """
 
     image: Tensor
@@ -38,6 +40,7 @@ class Sample:
     annotated: AnnotatedCaption | None = None
     negatives: dict[str, tuple[Negative, Tensor | None]] | None = None
     skipped: tuple[str, ...] = ()
+    another: Callable[[random.Random], str | None] | None = None
 
 
 class Split(ABC):
@@ -61,6 +64,11 @@ class Split(ABC):
     def texts(self) -> Sequence[str] | None:
         """All captions, by sample id, where they are a fixed list that can be annotated once; else None."""
         return None
+
+    @property
+    def rewords(self) -> bool:
+        """Whether any image has another true caption (:attr:`Sample.another`)."""
+        return False
 
     def accepts(self, false_caption: str) -> bool:
         """Whether a text rule's negative may be trained on; all may, unless the source keeps something back."""
@@ -88,6 +96,9 @@ class Source(ABC):
 
     pictured: bool = True
     """Whether these come with the pictures that they are true of."""
+
+    rated: bool = False
+    """Whether negatives that it makes come with a concreteness; known once it is open."""
 
     lexicon: str = "coco"
     """Which lexicon fits its captions, where the configuration names none."""
@@ -123,3 +134,8 @@ def sample_rng(seed: int, epoch: int, index: int) -> random.Random:
     True
     """
     return random.Random(f"{seed}/{epoch}/{index}")
+
+
+def positive_rng(seed: int, epoch: int, index: int) -> random.Random:
+    """As :func:`sample_rng`, of the positive text alone: with it and without, all else is drawn the same."""
+    return random.Random(f"{seed}/{epoch}/{index}/positive")

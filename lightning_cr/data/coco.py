@@ -6,6 +6,7 @@ import logging
 import random
 import shlex
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,6 +119,11 @@ class CocoSplit(Split):
         """The captions of all pictures."""
         return self._texts
 
+    @property
+    def rewords(self) -> bool:
+        """Whether any picture has more captions than one."""
+        return len(self._texts) > len(self._ids)
+
     def sample(self, index: int, rng: random.Random, epoch: int) -> Sample:
         """The sample at an index; an unreadable picture is replaced by another one, drawn from ``rng``.
 
@@ -148,7 +154,14 @@ class CocoSplit(Split):
             sample_id=row,
             image_id=int(self._ids[picture]),
             skipped=tuple(skipped),
+            another=partial(self._another, picture, row),
         )
+
+    def _another(self, picture: int, row: int, rng: random.Random) -> str | None:
+        """Another caption of the picture, each of those with other words as likely."""
+        rows = range(int(self._starts[picture]), int(self._starts[picture + 1]))
+        others = [text for text in map(self._texts.__getitem__, rows) if text != self._texts[row]]
+        return rng.choice(others) if others else None
 
     def _index(self, image_id: int) -> int:
         index = int(np.searchsorted(self._ids, image_id))

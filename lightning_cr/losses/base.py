@@ -41,7 +41,8 @@ class Loss(nn.Module, ABC):
     """
 
     needs: frozenset[str] = frozenset()
-    """What the features must hold: any of ``negative_text``, ``negative_image``, ``concreteness``.
+    """What the features must hold: any of ``negative_text``, ``negative_image``, ``positive_text``, ``concreteness``
+    (of some negatives), ``initial_image``, ``initial_text``.
 
     Read it from the instance: a term whose options decide sets ``self.needs``.
     """

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from lightning_cr.batch import Features
+from lightning_cr.errors import ConfigError
 from lightning_cr.losses.base import Term, cosine
 from lightning_cr.losses.threshold import RankLoss
 
@@ -18,7 +19,7 @@ class DynamicMarginLoss(RankLoss):
 
     .. math::
         L = w \operatorname{mean}_i [\alpha - \cos(I_i, T_i)]_+
-            + \frac{1}{B K} \sum_{ik} m_{ik} [\tau_k + s I_i N_{ik} - s I_i T_i]_+
+            + \frac{v}{B K} \sum_{ik} m_{ik} [\tau_k + s I_i N_{ik} - s I_i T_i]_+
 
     The first part is in cosines: the public code (AHNPL, arXiv 2505.15576, ``loss.py:233-254``) takes logits, which
     lie near 30, so that it is exactly 0 (and is never switched on). :math:`\alpha` is fixed: learned as there, its
@@ -27,17 +28,36 @@ class DynamicMarginLoss(RankLoss):
 
     Args:
         positive_margin: Margin alpha on the true pair, in cosine (0.2 is the public code's floor).
-        positive_weight: Factor w of the positive part; 0 leaves the rank part alone.
+        positive_weight: Factor w of the positive part; 0 leaves the rank part alone. (The public code has a default of
+            0.5 that nothing reads; its sum, if it ran, would be of equal parts.)
+        rank_weight: Factor v of the rank part; 0 leaves the positive part alone.
         options: As of :class:`lightning_cr.losses.threshold.RankLoss`.
+
+    Raises:
+        ConfigError: A margin that is no cosine, or a negative factor.
     """
 
-    def __init__(self, positive_margin: float = 0.2, positive_weight: float = 1.0, **options: Any) -> None:
+    def __init__(
+        self,
+        positive_margin: float = 0.2,
+        positive_weight: float = 1.0,
+        rank_weight: float = 1.0,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        if not -1 <= positive_margin <= 1:
+            raise ConfigError(f"positive_margin: {positive_margin} is no cosine; it must be from -1 to 1")
+        for name, factor in (("positive", positive_weight), ("rank", rank_weight)):
+            if factor < 0:
+                raise ConfigError(f"{name}_weight: {factor} is negative; 0 turns the {name} part off")
         self.positive_margin = positive_margin
         self.positive_weight = positive_weight
+        self.rank_weight = rank_weight
 
     def forward(self, features: Features) -> Term:
-        """Computes the term; reports its parts ``positive`` and ``rank``, ``threshold/<kind>`` and ``margin/<kind>``.
+        """Computes the term.
+
+        Reports its parts ``positive`` and ``rank`` without their factors, ``threshold/<kind>`` and ``margin/<kind>``.
 
         Raises:
             ConfigError: The batch's kinds are not those the thresholds are for.
@@ -46,4 +66,4 @@ class DynamicMarginLoss(RankLoss):
         positive = torch.relu(self.positive_margin - cosines).mean()
         rank = self.rank(features)
         report = {"positive": positive.detach(), "rank": rank.value.detach()} | rank.report
-        return Term(self.positive_weight * positive + rank.value, report)
+        return Term(self.positive_weight * positive + self.rank_weight * rank.value, report)

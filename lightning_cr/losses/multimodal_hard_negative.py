@@ -21,7 +21,7 @@ class MultimodalHardNegativeLoss(Loss):
         L_{text} = -\log \frac{e^{p_i}}{e^{p_i} + \sum_k m_{ik} e^{s I_i N_{ik}}}, \quad
         L_{image} = -\log \frac{e^{p_i}}{e^{p_i} + \sum_k m_{ik} e^{s T_i J_{ik}}}
 
-    and :math:`L = \operatorname{mean}_i (L_{text} + w L_{image})`. An anchor without negatives counts as -log 1 = 0.
+    and :math:`L = \operatorname{mean}_i (v L_{text} + w L_{image})`. An anchor without negatives counts as -log 1 = 0.
 
     The abstract of AHNPL (arXiv 2505.15576) says that the term helps to tell hard negatives apart within each
     modality; the formula of the paper was not found. Its public code (``loss.py:256-264``) is not followed: all its
@@ -31,26 +31,41 @@ class MultimodalHardNegativeLoss(Loss):
     Args:
         weight: Factor in the sum of terms (AHNPL's script: 0.2).
         image_weight: Factor w of the image part (1 in AHNPL's source, 0.001 in its published bytecode); 0 turns it off.
+        text_weight: Factor v of the text part (1 in the public code); 0 turns it off.
+
+    Raises:
+        ConfigError: A negative factor, or both 0.
     """
 
-    def __init__(self, weight: float = 0.2, image_weight: float = 1.0) -> None:
+    def __init__(self, weight: float = 0.2, image_weight: float = 1.0, text_weight: float = 1.0) -> None:
         super().__init__(weight)
-        if image_weight < 0:
-            raise ConfigError(f"image_weight: {image_weight} is negative; 0 turns the image part off")
+        for name, factor in (("image", image_weight), ("text", text_weight)):
+            if factor < 0:
+                raise ConfigError(f"{name}_weight: {factor} is negative; 0 turns the {name} part off")
+        if not image_weight and not text_weight:
+            raise ConfigError(
+                "image_weight and text_weight are both 0, which leaves nothing; take the term out instead"
+            )
         self.image_weight = image_weight
-        self.needs = frozenset({"negative_text", "negative_image"} if image_weight else {"negative_text"})
+        self.text_weight = text_weight
+        parts = {"negative_text": text_weight, "negative_image": image_weight}
+        self.needs = frozenset(name for name, factor in parts.items() if factor)
 
     def forward(self, features: Features) -> Term:
-        """Computes the term; reports its parts ``text`` and ``image`` (the latter where it is on).
+        """Computes the term; reports its parts ``text`` and ``image``, without their factors, where they are on.
 
         Raises:
             ConfigError: The image part is on and there are no negative images.
         """
         scale = features.logit_scale
         positive = cosine(features.image, features.text.unsqueeze(1))
-        captions = scale * (cosine(features.image, features.negative_text) - positive)
-        value = _surprise(captions, features.negative_text_mask)
-        report = {"text": value.detach()}
+        value = features.text.new_zeros(())
+        report: dict[str, Tensor] = {}
+        if self.text_weight:
+            captions = scale * (cosine(features.image, features.negative_text) - positive)
+            text = _surprise(captions, features.negative_text_mask)
+            report["text"] = text.detach()
+            value = self.text_weight * text
         if self.image_weight:
             require_negative_image(features, "MultimodalHardNegativeLoss")
             pictures = scale * (cosine(features.text, features.negative_image) - positive)

@@ -193,6 +193,7 @@ class RankLoss(Loss):
         reset_each_epoch: Thresholds start each epoch at 0, as in the public trainer.
         reduction: ``slots`` divides by B K as the public code does, so that a missing negative lowers the term;
             ``valid`` divides by the number of negatives that exist, over all ranks (ours).
+        max_divisor: What ``max`` divides by, without unit (5 in the public code).
     """
 
     needs = frozenset({"negative_text"})
@@ -205,11 +206,12 @@ class RankLoss(Loss):
         upper_bound: float = 10.0,
         reset_each_epoch: bool = True,
         reduction: Reduction = "slots",
+        max_divisor: float = 5.0,
     ) -> None:
         super().__init__(weight)
         one_of("reduction", reduction, ("slots", "valid"))
         self.reduction = reduction
-        self.threshold = AdaptiveThreshold(threshold, fixed, upper_bound, reset_each_epoch=reset_each_epoch)
+        self.threshold = AdaptiveThreshold(threshold, fixed, upper_bound, max_divisor, reset_each_epoch)
 
     def bind(self, kinds: tuple[str, ...]) -> None:
         """Makes the thresholds, one a kind."""

@@ -54,7 +54,7 @@ def same(one: Batch, two: Batch):
     for name, value in vars(one).items():
         other = getattr(two, name)
         if isinstance(value, torch.Tensor):
-            assert torch.equal(value, other), name
+            assert torch.allclose(value, other, rtol=0, atol=0, equal_nan=True), name  # NaN: not rated
         else:
             assert value == other, name
 

@@ -27,8 +27,8 @@ from lightning_cr.errors import ConfigError
 from lightning_cr.losses.base import Loss, Term
 from lightning_cr.negatives.image import VisualPerturbation
 
-Images = Literal["none", "pixels", "perturbation"]
-VECTORS = ("image", "text", "negative_text", "negative_image")
+Images = Literal["none", "pixels", "paired", "perturbation"]  # pixels: 2 a row; paired: one to each slot of text
+VECTORS = ("image", "text", "negative_text", "negative_image", "positive_text")
 ROWS = 4  # a rank
 
 
@@ -68,14 +68,14 @@ def make_features(
     """Unit vectors as leaves with gradient; captions near their image, hard negatives near their caption.
 
     With ``masked``: slot 0 of every row but the first, all slots of the last row, and some others are empty; the last
-    two rows show one image.
+    two rows show one image. Of two positive texts row 1 has none, and the others one or two.
     """
     generator = torch.Generator().manual_seed(seed)
 
     def noise(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator, dtype=torch.float64)
 
-    pictures = 2 if images == "pixels" else 0
+    pictures = {"pixels": 2, "paired": slots}.get(images, 0)
     image = normalize(noise(rows, dim), dim=-1)
     text = normalize(image + 0.5 * noise(rows, dim), dim=-1)
     negative_text = normalize(text[:, None] + 0.4 * noise(rows, slots, dim), dim=-1)
@@ -91,6 +91,7 @@ def make_features(
     ids = torch.arange(rows)
     if rows > 2:
         ids[-1] = ids[-2]
+    positive_text, positive_mask = _positives(text, seed, masked)
     features = Features(
         image=image,
         text=text,
@@ -103,10 +104,25 @@ def make_features(
         sample_ids=torch.arange(rows),
         image_ids=ids,
         logit_scale=torch.tensor(scale, dtype=torch.float64),
+        positive_text=normalize(positive_text, dim=-1) * positive_mask[..., None],
+        positive_text_mask=positive_mask,
+        initial_image=normalize(image + 0.3 * noise(rows, dim), dim=-1),
+        initial_text=normalize(text + 0.3 * noise(rows, dim), dim=-1),
     )
     if images == "perturbation":
         features = VisualPerturbation()(features)
     return as_leaves(features, dtype)
+
+
+def _positives(text: Tensor, seed: int, masked: bool) -> tuple[Tensor, Tensor]:
+    """Texts near the captions; a generator of its own, so that all else stays what it was."""
+    generator = torch.Generator().manual_seed(seed + 500)
+    noise = torch.randn(len(text), 2, text.shape[1], generator=generator, dtype=torch.float64)
+    mask = torch.rand(len(text), 2, generator=generator) < 0.6
+    mask[:, 0] = True
+    if masked:
+        mask[1:2] = False
+    return text[:, None] + 0.4 * noise, mask
 
 
 def as_leaves(features: Features, dtype: torch.dtype | None = None) -> Features:
@@ -158,7 +174,7 @@ class LossTests:
 
     @pytest.mark.parametrize(("rows", "slots"), [(5, 3), (3, 5), (4, 1), (1, 3), (1, 1), (3, 0)])
     def test_matches_naive_loops(self, case: Case, rows: int, slots: int) -> None:
-        if slots == 0 and case.images == "perturbation":
+        if slots == 0 and case.images in ("perturbation", "paired"):
             with pytest.raises(ConfigError, match=r"model\.image_negatives"):
                 bound(case.loss, slots)(make_features(0, rows, slots))
             return
@@ -187,6 +203,7 @@ class LossTests:
         with torch.no_grad():
             dirty.negative_text[~dirty.negative_text_mask] = 3.7
             dirty.negative_image[~dirty.negative_image_mask] = -2.9
+            dirty.positive_text[~dirty.positive_text_mask] = 1.3
         values = [loss(f).value for f in (clean, dirty)]
         assert values[0].item() == values[1].item()
         first, second = (gradients(v, f) for v, f in zip(values, (clean, dirty), strict=True))
@@ -194,6 +211,7 @@ class LossTests:
             torch.testing.assert_close(first[name], second[name], rtol=0, atol=1e-14)
         assert (second["negative_text"][~dirty.negative_text_mask] == 0).all()
         assert (second["negative_image"][~dirty.negative_image_mask] == 0).all()
+        assert (second["positive_text"][~dirty.positive_text_mask] == 0).all()
 
     def test_order_of_samples_is_nothing(self, case: Case) -> None:
         loss = warmed(case, 3)
@@ -344,7 +362,7 @@ def _raw(step: int, rows: int, slots: int, images: Images) -> dict[str, Tensor]:
     image = noise(rows, 8)
     text = image + 0.3 * noise(rows, 8)
     masks = {}
-    pictures = 2 if images == "pixels" else 0
+    pictures = {"pixels": 2, "paired": slots}.get(images, 0)
     for name, count, share in (("negative_text_mask", slots, 0.6), ("negative_image_mask", pictures, 0.5)):
         mask = torch.rand(rows, count, generator=generator) < share
         if step == 0:
@@ -357,6 +375,7 @@ def _raw(step: int, rows: int, slots: int, images: Images) -> dict[str, Tensor]:
         if step == 3:
             mask[ROWS:] = False  # rank 1 has no negative at all
         masks[name] = mask
+    positive_text, positive_mask = _positives(text, 2000 + step, True)
     image_ids = torch.arange(rows)
     image_ids[-1] = 1  # two captions of one image, on different ranks
     return {
@@ -367,16 +386,19 @@ def _raw(step: int, rows: int, slots: int, images: Images) -> dict[str, Tensor]:
         "concreteness": torch.rand(rows, slots, generator=generator, dtype=torch.float64),
         "image_ids": image_ids,
         "sample_ids": torch.arange(rows),
+        "positive_text": positive_text,
+        "positive_text_mask": positive_mask,
         **masks,
+        "initial_image": normalize(image + 0.2 * noise(rows, 8), dim=-1)[:, :6],
+        "initial_text": normalize(text + 0.2 * noise(rows, 8), dim=-1)[:, :6],
     }
 
 
 def _encode(
     rows: dict[str, Tensor], mine: dict[str, Tensor], shared: list[Tensor], slots: int, images: Images
 ) -> Features:
-    tower = {"image": shared[0], "negative_image": shared[0], "text": shared[1], "negative_text": shared[1]}
-    vectors = {n: normalize(rows[n] @ tower[n], dim=-1) for n in VECTORS}
-    for name in ("negative_text", "negative_image"):
+    vectors = {n: normalize(rows[n] @ shared["text" in n], dim=-1) for n in VECTORS}
+    for name in VECTORS[2:]:
         mask = mine[f"{name}_mask"][..., None]
         vectors[name] = torch.where(mask, vectors[name], torch.zeros_like(vectors[name]))
     rest = {n: v for n, v in mine.items() if n not in VECTORS}

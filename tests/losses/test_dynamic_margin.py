@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import pytest
 import torch
 from loss_harness import Case, LossTests, bound, gradients, logit, make_features
 from test_cross_modal_rank import rank_by_loops
 
 from lightning_cr.batch import Features
+from lightning_cr.errors import ConfigError
 from lightning_cr.losses import CrossModalRankLoss, DynamicMarginLoss
 
 
@@ -13,12 +15,14 @@ def oracle(loss: DynamicMarginLoss, f: Features) -> float:
     for i in range(len(f)):
         cosine = logit(f, f.image[i], f.text[i]) / f.logit_scale.item()
         positive += max(0.0, loss.positive_margin - cosine) / len(f)
-    return loss.positive_weight * positive + rank_by_loops(f, loss.threshold.value.tolist(), loss.reduction)
+    rank = rank_by_loops(f, loss.threshold.value.tolist(), loss.reduction)
+    return loss.positive_weight * positive + loss.rank_weight * rank
 
 
 class TestDynamicMargin(LossTests):
     cases = (
         Case("active", DynamicMarginLoss(positive_margin=0.9, positive_weight=2.0), oracle, silent=False),
+        Case("weighted", DynamicMarginLoss(0.9, 0.5, 3.0, threshold="max", max_divisor=2.0), oracle, silent=False),
         Case("met", DynamicMarginLoss(positive_margin=-1.0), oracle),
         Case("valid", DynamicMarginLoss(positive_margin=0.9, threshold="max", reduction="valid"), oracle, silent=False),
     )
@@ -44,3 +48,17 @@ def test_weight_0_leaves_the_rank_alone() -> None:
     rank, both = bound(CrossModalRankLoss(), 3), bound(DynamicMarginLoss(positive_margin=0.9, positive_weight=0.0), 3)
     for _ in range(3):
         assert rank(features).value == both(features).value
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"positive_margin": 20.0}, "positive_margin: 20.0 is no cosine"),
+        ({"positive_weight": -1.0}, "positive_weight: -1.0 is negative"),
+        ({"rank_weight": -0.5}, "rank_weight: -0.5 is negative"),
+        ({"max_divisor": 0.0}, "max_divisor: 0.0 must be greater than 0"),
+    ],
+)
+def test_options_out_of_range(option: dict[str, float], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        DynamicMarginLoss(**option)  # type: ignore[arg-type]

@@ -22,7 +22,7 @@ def oracle(loss: MultimodalHardNegativeLoss, f: Features) -> float:
         for k in range(f.negative_image.shape[1]):
             if f.negative_image_mask[i, k]:
                 pictures += math.exp(logit(f, f.text[i], f.negative_image[i, k]))
-        total -= math.log(positive / captions) + loss.image_weight * math.log(positive / pictures)
+        total -= loss.text_weight * math.log(positive / captions) + loss.image_weight * math.log(positive / pictures)
     return total / len(f)
 
 
@@ -30,6 +30,7 @@ class TestMultimodalHardNegative(LossTests):
     cases = (
         Case("text", MultimodalHardNegativeLoss(image_weight=0.0), oracle),
         Case("pixels", MultimodalHardNegativeLoss(image_weight=0.3), oracle, images="pixels"),
+        Case("image", MultimodalHardNegativeLoss(text_weight=0.0), oracle, images="pixels"),
         Case("perturbation", MultimodalHardNegativeLoss(), oracle, images="perturbation"),
     )
 
@@ -62,5 +63,8 @@ def test_parts_are_reported() -> None:
 def test_needs_and_refusals() -> None:
     assert MultimodalHardNegativeLoss().needs == {"negative_text", "negative_image"}
     assert MultimodalHardNegativeLoss(image_weight=0).needs == {"negative_text"}
+    assert MultimodalHardNegativeLoss(text_weight=0).needs == {"negative_image"}
     with pytest.raises(ConfigError, match="image_weight: -1"):
         MultimodalHardNegativeLoss(image_weight=-1)
+    with pytest.raises(ConfigError, match="both 0"):
+        MultimodalHardNegativeLoss(image_weight=0, text_weight=0)

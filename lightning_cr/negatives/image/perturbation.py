@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lightning_cr.batch import Features
+from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.image.base import FeatureNegatives
 
 __all__ = ["VisualPerturbation"]
@@ -24,10 +25,17 @@ class VisualPerturbation(FeatureNegatives):
         detach: Stop the gradient of the step, so that it reaches the image tower alone, as in the public code.
         normalize: Bring the result to unit norm, as the features' contract wants; false replicates the public code.
         scale: Factor lambda, without unit.
+
+    Raises:
+        ConfigError: ``scale`` is not above 0.
     """
 
     def __init__(self, detach: bool = True, normalize: bool = True, scale: float = 1.0) -> None:
         super().__init__()
+        if not scale > 0:
+            raise ConfigError(
+                f"scale: {scale} must be greater than 0; to go without, set model.image_negatives to null"
+            )
         self.detach = detach
         self.normalize = normalize
         self.scale = scale

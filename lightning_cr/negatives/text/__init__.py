@@ -6,6 +6,7 @@ from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRul
 from lightning_cr.negatives.text.concrete_plant import ConcretePlant
 from lightning_cr.negatives.text.concreteness import Concreteness
 from lightning_cr.negatives.text.generator import TextNegatives
+from lightning_cr.negatives.text.masked_fill import MaskedFill
 from lightning_cr.negatives.text.replace_attribute import ReplaceAttribute
 from lightning_cr.negatives.text.replace_object import ReplaceObject
 from lightning_cr.negatives.text.replace_relation import ReplaceRelation
@@ -20,6 +21,7 @@ __all__ = [
     "AnnotatedCaption",
     "ConcretePlant",
     "Concreteness",
+    "MaskedFill",
     "Negative",
     "ReplaceAttribute",
     "ReplaceObject",

@@ -4,153 +4,219 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from itertools import pairwise
 
-from lightning_cr.negatives.text.adding import AddingRule, Offers
+from lightning_cr.negatives.text.adding import AddingRule, Offers, entry_of, mixed
 from lightning_cr.negatives.text.base import AnnotatedCaption
 from lightning_cr.negatives.text.context import CorpusContext
-from lightning_cr.negatives.text.fluent import Edit, plain_words
-from lightning_cr.negatives.text.inflection import article
+from lightning_cr.negatives.text.fluent import plain_words
+from lightning_cr.negatives.text.lengths import Addition
 from lightning_cr.negatives.text.lexicon import Concept
 from lightning_cr.negatives.text.reading import NounPhrase, Reading, read
 from lightning_cr.negatives.text.swapping import NOT_THINGS, is_movable
 
 __all__ = ["AddObject"]
 
-_JOINERS = (
-    "and",
-    "with",
-    "near",
-    "next to",
-    "by",
-    "beside",
-    "behind",
-    "in front of",
-    "under",
-    "on",
-    "in",
-    "over",
-    "at",
+_JOINING = frozenset(("IN", "TO", "RP", "RB", "VBG", "VBN"))
+_INSIDE_JOINERS = frozenset(("next", "front", "top", "side", "middle", "the"))
+_LAST = frozenset(("IN", "TO", "VBG"))
+_NO_JOINERS = frozenset(
+    word
+    for line in (
+        "of without not like as than while that if because for from to being having showing looking no so since where",
+        "off out up away made called named",
+    )
+    for word in line.split()
 )
+"""First words of what stands between two things without joining the second to the first, or not by being there."""
+
+_LISTS = frozenset(("and", "or", ","))
 _DETERMINERS = frozenset(("", "a", "an", "the", "some"))
 _NEVER = frozenset(("body", "stuff", "animal"))
 """Groups that are never added: what everybody has, and what is too wide to be missing from a picture."""
 
+_PLACES = frozenset(
+    word
+    for line in (
+        "rooms shops buildings streets open_ground areas waters venues terrain slopes skies street_furniture plants",
+        "landmarks indoors furniture",
+    )
+    for word in line.split()
+)
+"""Groups of what is in the picture whether or not it is worth a word."""
+
 _USUAL = 0.03
 """Share of the captions with a thing from which on another may well be there unsaid ("a bathroom with a sink")."""
 
+_TOGETHER = {True: 1.0, False: 4.0}
+"""How much more often than by chance a place, and anything else, may be named with a thing, before it may well be there
+unsaid."""
+
 _LONGEST = 4
+_LONGEST_JOINER = 4
 _CLAUSE = 6
 """Words behind a thing among which its verb is looked for."""
+
+_FEWEST = 5
+"""What joins two things more rarely in a corpus may be a slip of the tagger."""
+
+_PRIOR = 20.0
+"""Mentions that what follows all things of a sort is worth against what follows a noun."""
+
+_DRAWN = 3
 
 
 class AddObject(AddingRule):
     """SugarCrepe's add_obj: puts "and a dog", "with a ball" or "near a tree" behind a thing.
 
     What is added is known to the lexicon, and not named in the caption by whatever word. Without a corpus it is one
-    that could stand in the place of the thing; once it has learned from one, it is what such things are joined with
-    there, but not so often that it may be in the picture unsaid. Options: :class:`FluentRule`.
+    that could stand in the place of the thing; once it has learned from one, it is what such things are followed by
+    there ("sitting on a bench", "holding a kite"), but nothing that may be in the picture unsaid: neither what is often
+    named with a thing of the caption, nor a place that goes with one. Options: :class:`FluentRule`.
     """
 
-    def __init__(self, *, coverage: float = 0.3) -> None:
+    def __init__(self, *, coverage: float = 0.2) -> None:
         super().__init__(coverage=coverage)
-        self._offers: dict[tuple[str, str], Offers] = {}
-        self._nouns: dict[str, str] = {}
-        self._usual: set[tuple[str, str]] = set()
+        self._offers: dict[str, Offers[tuple[str, str]]] = {}
+        self._usual: dict[str, set[str]] = {}
 
     def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
         """See :class:`FluentRule`."""
-        seen: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        nouns: dict[str, NounPhrase] = {}
+        groups: dict[str, str] = {}
+        joiners: Counter[str] = Counter()
         named: Counter[str] = Counter()
         together: Counter[tuple[str, str]] = Counter()
+        found: list[tuple[str, str, str, str]] = []
         for caption in captions:
             reading = read(caption, self.lexicon)
-            words, things = plain_words(reading), reading.things
-            names = sorted({thing.head.name for thing in things if thing.head})
-            named.update(names)
-            together.update((one, other) for one in names for other in names if one != other)
-            for first, second in pairwise(things):
-                joiner = " ".join(words[first.end : second.start])
-                if joiner not in _JOINERS or second.head is None or second.head.group in _NEVER:
-                    continue
-                if second.end - second.start > _LONGEST or second.determiner not in _DETERMINERS:
-                    continue
-                phrase = " ".join(words[second.start : second.end])
-                self._nouns[phrase] = second.head_word
-                for key in (first.head_word, f"[{first.head.group}]" if first.head else "[]"):
-                    seen[key, joiner][phrase] += 1
-        self._usual = {pair for pair, count in together.items() if count > _USUAL * named[pair[0]]}
-        self._offers = {place: Offers(phrases) for place, phrases in seen.items()}
+            words = plain_words(reading)
+            heads = {thing.head.name: f"[{thing.head.group}]" for thing in reading.things if thing.head}
+            levels = list(dict.fromkeys([*heads, *heads.values()]))
+            named.update(levels)
+            groups.update((thing.head.name, thing.head.group) for thing in reading.things if thing.head)
+            together.update((one, other) for one in levels for other in heads if one not in (other, heads[other]))
+            for first, second in pairwise(reading.things):
+                if first.head is not None:
+                    nouns.setdefault(first.head_word, first)
+                    joiner = _joiner(first, second, reading)
+                    if joiner:
+                        joiners[joiner] += 1
+                        unit = f"{joiner} {' '.join(words[second.start : second.end])}"
+                        found.append((first.head_word, joiner, unit, second.head_word))
+        seen: defaultdict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
+        for noun, joiner, unit, head_word in found:
+            if joiners[joiner] >= _FEWEST:
+                for level in (noun, _sort(nouns[noun])):
+                    seen[level][unit, head_word] += 1
+        self._usual = {}
+        for (one, other), times in together.items():
+            often = _TOGETHER[groups[other] in _PLACES] * named[one] * named[other] / len(captions)
+            if times > min(_USUAL * named[one], max(1, often)):
+                self._usual.setdefault(one, set()).add(other)
+        self._offers = {}
+        for noun, thing in nouns.items():
+            wide = {one: count for one, count in seen[_sort(thing)].items() if count > 1}
+            missing = self._missing([thing])
+            self._offers[noun] = Offers(
+                {one: share for one, share in mixed(seen[noun], wide, _PRIOR).items() if missing(one[1])}
+            )
         super().learn(context, captions)
 
-    def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
+    def additions(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
         """Some things behind each thing."""
-        learned = bool(self._offers)
-        for thing in reading.things:
-            if thing.head_word in NOT_THINGS or thing.head is None or not is_movable(thing, reading):
+        things, names = reading.things, reading.names
+        missing = self._missing(things)
+        for thing in things:
+            if thing.head is None or thing.head_word in NOT_THINGS or not is_movable(thing, reading):
                 continue
-            for joiner in _JOINERS if learned else _JOINERS[:1]:
-                if not _has_room(thing, joiner, reading):
-                    continue
-                for phrase, share, head in self._drawn(thing, joiner, rng) if learned else _unlearned(thing, rng):
-                    if self._is_new(head, reading):
-                        added = f"{joiner} {_with_article(phrase)}"
-                        at = thing.end
-                        yield Edit(((at - 1, at, ((at - 1, at), added)),), "", added, share)
+            fits = _room(thing, reading)
+            if fits is None:
+                continue
+            if not self._offers:
+                if thing.head.alternatives and fits("and"):
+                    other = rng.choice(thing.head.alternatives)
+                    unit = f"and a {other.name}" if other.number == "count" else f"and {other.name}"
+                    if missing(other.name, names):
+                        yield Addition(thing.end, unit)
+                continue
+            offers = self._offers.get(thing.head_word)
+            for (unit, noun), share in offers.draw(rng, _DRAWN) if offers else ():
+                if fits(unit.partition(" ")[0]) and missing(noun, names):
+                    yield Addition(thing.end, unit, share)
 
-    def _drawn(self, thing: NounPhrase, joiner: str, rng: random.Random) -> list[tuple[str, float, Concept]]:
-        group = f"[{thing.head.group}]" if thing.head else "[]"
-        drawn: dict[str, float] = {}
-        for key in (group, thing.head_word):
-            offers = self._offers.get((key, joiner))
-            if offers is not None:
-                drawn.update(offers.draw(rng))
-        heads = ((phrase, share, self._named(self._nouns[phrase])) for phrase, share in drawn.items())
-        return [(phrase, share, head) for phrase, share, head in heads if head is not None]
-
-    def _named(self, noun: str) -> Concept | None:
-        # Looked up anew, since concepts are not the same objects after a worker has read the lexicon again.
+    def _missing(self, things: Sequence[NounPhrase]) -> Callable[..., bool]:
+        """Tells whether no thing of a caption is, may be, or usually brings along the thing that a noun names."""
         tables = self.lexicon.tables
-        entry = tables.words.get(noun)
-        if " " in noun:
-            words = noun.split()
-            entry = next((found for form, found in tables.phrases.get(words[0], ()) if form == words), None)
-        return entry.thing if entry else None
+        usual = self._usual.get
+        heads: dict[str, list[Concept]] = {}
+        brought: list[set[str]] = []
+        for thing in things:
+            if thing.head is not None:
+                heads.setdefault(thing.head.group, []).append(thing.head)
+                brought += [found for found in (usual(thing.head.name), usual(f"[{thing.head.group}]")) if found]
 
-    def _is_new(self, head: Concept, reading: Reading) -> bool:
-        """Whether nothing in the caption is, may be, or usually brings along the thing that is added."""
-        if head.name in reading.names:
-            return False
-        for other in reading.things:
-            if other.head is None:
-                continue
-            if other.head.group == head.group and head not in other.head.alternatives:
+        def missing(noun: str, named: Container[str] = ()) -> bool:
+            # Looked up anew, since concepts are not the same objects after a worker has read the lexicon again.
+            entry = entry_of(noun, tables)
+            head = entry.thing if entry else None
+            if head is None or head.name in named:
                 return False
-            if (other.head.name, head.name) in self._usual:
-                return False
-        return True
+            for there in heads.get(head.group, ()):
+                if head not in there.alternatives:
+                    return False
+            return all(head.name not in found for found in brought)
+
+        return missing
 
 
-def _unlearned(thing: NounPhrase, rng: random.Random) -> list[tuple[str, float, Concept]]:
-    if thing.head is None or not thing.head.alternatives:
-        return []
-    other = rng.choice(thing.head.alternatives)
-    return [(f"a {other.name}" if other.number == "count" else other.name, 0.0, other)]
+def _sort(thing: NounPhrase) -> str:
+    """Things that the same may follow: "boys" are not "wearing a hat"."""
+    return f"[{thing.head.group if thing.head else ''}{' s' if thing.plural else ''}]"
 
 
-def _has_room(thing: NounPhrase, joiner: str, reading: Reading) -> bool:
+def _joiner(first: NounPhrase, second: NounPhrase, reading: Reading) -> str:
+    """The words that join two things, where they and the second can follow others; or none."""
+    words, tokens = reading.words, reading.caption.tokens
+    head = second.head
+    if head is None or head.group in _NEVER or second.head_word in NOT_THINGS or second.end - second.start > _LONGEST:
+        return ""
+    if second.determiner not in _DETERMINERS or words[second.end : second.end + 1] in (["of"], ["'s"]):
+        return ""
+    if not second.determiner and not second.plural and head.number == "count":
+        return ""  # "and laptop"
+    between = words[first.end : second.start]
+    if between == ["and"]:
+        return "and"
+    if (
+        not 0 < len(between) <= _LONGEST_JOINER
+        or between[0] in _NO_JOINERS
+        or tokens[second.start - 1].tag not in _LAST
+    ):
+        return ""
+    joins = all(
+        token.tag in _JOINING or token.text.lower() in _INSIDE_JOINERS for token in tokens[first.end : second.start]
+    )
+    return " ".join(between) if joins else ""
+
+
+def _room(thing: NounPhrase, reading: Reading) -> Callable[[str], bool] | None:
+    """Tells by its first word whether something can be put behind a thing; None if nothing can."""
     words, tokens = reading.words, reading.caption.tokens
     before = words[thing.start - 1] if thing.start else ""
     behind = words[thing.end] if thing.end < len(words) else ""
-    if behind in ("and", "or", ",", joiner.partition(" ")[0]) or before in ("and", "or", ",", "between", joiner):
-        return False
-    if joiner != "and":
-        return before != joiner.rpartition(" ")[2]
+    if behind in _LISTS or before in _LISTS or before == "between":
+        return None
     # "a cat and a dog is" would not agree
-    return not any(token.tag in ("VBZ", "VBP") for token in tokens[thing.end : thing.end + _CLAUSE])
+    agrees = not any([token.tag in ("VBZ", "VBP") for token in tokens[thing.end : thing.end + _CLAUSE]])
+    acts = behind.endswith("ing")  # "sitting on a bed walking"
 
+    def fits(joiner: str) -> bool:
+        if joiner == "and":
+            return agrees
+        if joiner in (behind, before):
+            return False
+        return not (joiner.endswith("ing") and (acts or joiner in words))
 
-def _with_article(phrase: str) -> str:
-    first, _, rest = phrase.partition(" ")
-    return f"{article(rest)} {rest}" if first in ("a", "an") and rest else phrase
+    return fits

@@ -11,27 +11,22 @@ import hashlib
 import itertools
 import json
 import math
-import multiprocessing
 import operator
-import os
-import signal
 import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
 from lightning_cr.errors import ConfigError, DataError
 from lightning_cr.negatives.text import inflection, morphology, shards, tagging
 from lightning_cr.negatives.text.base import AnnotatedCaption
-from lightning_cr.negatives.text.shards import Phrase, Ratings, Shard, write_shard
+from lightning_cr.negatives.text.processes import spread
+from lightning_cr.negatives.text.shards import Phrase, Ratings, Shard, StoredCaption, write_shard
 from lightning_cr.negatives.text.tagging import Tagger
 
-__all__ = ["AnnotatedCorpus", "Phrase", "Ratings", "annotate"]
+__all__ = ["AnnotatedCorpus", "Phrase", "Ratings", "annotate", "code_digest"]
 
 _SHARD = 20_000
 _STALE_AFTER = 3600.0  # seconds; no shard takes that long, so whoever wrote the temporary file is dead
@@ -60,9 +55,9 @@ class AnnotatedCorpus(Sequence[AnnotatedCaption]):
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 
-    def __getitem__(self, index: int) -> AnnotatedCaption:  # type: ignore[override]
+    def __getitem__(self, index: int) -> StoredCaption:  # type: ignore[override]
         shard, row = self._find(index)
-        return shard.caption(row)
+        return StoredCaption(shard, row)
 
     def text(self, index: int) -> str:
         """A caption without its annotation."""
@@ -144,69 +139,12 @@ def annotate(
         progress(done, len(captions))
     _sweep(Path(folder))
     jobs = ((path, _texts(captions, part)) for path, part in missing.items())
-    for path in _run(jobs, tagger, concreteness, min(workers, len(missing))):
+    given = (tagger, concreteness)
+    for path in spread(jobs, write_shard, given, min(workers, len(missing)), "an annotation"):
         done += len(missing[path]) * copies[path]
         if progress:
             progress(done, len(captions))
     return AnnotatedCorpus(paths)
-
-
-def _run(
-    jobs: Iterator[tuple[Path, list[str]]], tagger: Tagger, concreteness: Ratings | None, workers: int
-) -> Iterator[Path]:
-    """Writes shards; gives each path when its file is there."""
-    if not workers:
-        for path, texts in jobs:
-            write_shard(path, texts, tagger, concreteness)
-            yield path
-        return
-    # Not forked: the process that asks may hold threads and a GPU.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _begin, (tagger, concreteness))
-    running: dict[Future[None], Path] = {}
-    try:
-        for path, texts in jobs:
-            running[pool.submit(_work, path, texts)] = path
-            if len(running) > workers:  # one shard waits, so that nobody idles; the others stay where they are
-                yield from _finished(running)
-        while running:
-            yield from _finished(running)
-    except BrokenProcessPool as error:
-        raise DataError(
-            f"an annotation worker died (for want of memory, or because the script that asks runs again in it: guard"
-            f" its start by __name__); what is done is kept: run again with fewer than {workers} workers, or with 0"
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _finished(running: dict[Future[None], Path]) -> Iterator[Path]:
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
-    for future in done:
-        future.result()
-        yield running.pop(future)
-
-
-_given: tuple[Tagger, Ratings | None]
-
-
-def _begin(tagger: Tagger, concreteness: Ratings | None) -> None:
-    global _given
-    _given = tagger, concreteness
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Ends a worker whose parent was killed: it would wait for captions for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _work(path: Path, texts: list[str]) -> None:
-    write_shard(path, texts, *_given)
 
 
 def _texts(captions: Sequence[str], part: range) -> list[str]:
@@ -214,7 +152,7 @@ def _texts(captions: Sequence[str], part: range) -> list[str]:
 
 
 @cache
-def _code(path: str | None) -> str:
+def code_digest(path: str | None) -> str:
     """A digest of a file, or our release where it cannot be read: new rules must not find what the old ones made."""
     try:
         return hashlib.blake2b(Path(path or "").read_bytes(), digest_size=16).hexdigest()
@@ -231,8 +169,8 @@ def _recipe(tagger: Tagger, concreteness: Ratings | None) -> str:
     if concreteness is not None:
         modules.append(sys.modules[type(concreteness).__module__])
         norms = Path(concreteness.source).expanduser()
-        source = (concreteness.source, _code(str(norms)) if norms.is_file() else None)
-    code = [_code(getattr(module, "__file__", None)) for module in modules]
+        source = (concreteness.source, code_digest(str(norms)) if norms.is_file() else None)
+    code = [code_digest(getattr(module, "__file__", None)) for module in modules]
     return json.dumps([tagger.name, tagger.version, source, code])
 
 

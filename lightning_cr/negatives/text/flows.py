@@ -1,148 +1,201 @@
-"""Balances what edits put into a corpus's captions with what they take out, run of words by run of words.
+"""Weighs edits so that what they make of a corpus's captions cannot be told from the captions.
 
 A classifier that sees runs of up to three words finds a negative by those that negatives have more often than captions
-("on a man"). Each run gets a factor that makes edits with it rarer or more frequent, until as many come as go. Ours;
-the nearest published remedy is SugarCrepe's filter of its test items (2306.14610, section 4), which leaves items out.
+("on a man"). So one is trained here, a logistic regression, and while it learns the edits are weighed against it: each
+run gets a factor that makes edits with it rarer the more the classifier holds it against negatives, until it finds
+nothing, or nothing that the edits could avoid. Ours; adversarial filtering (1808.05326, SWAG) and SugarCrepe's
+filter (2306.14610, section 4) leave out finished items in the same spirit.
 """
 
 from __future__ import annotations
 
 import math
-from array import array
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain
 
 import numpy as np
 
-__all__ = ["Flow", "Run", "balance_flows", "runs"]
-
-Run = tuple[str, ...]
-"""One to three words that follow each other, with ``^`` and ``$`` for the ends of the caption."""
-
-_FEWEST = 10
-"""A run that fewer edits have gets no factor: it would fit the captions that were learned from, and no others."""
+__all__ = ["MOST", "Flow", "Game", "balance_flows"]
 
 _LEAST = 0.01
 """Logarithms of factors below this are forgotten; an edit has a dozen runs, so small ones add up."""
 
+_STEPS = 4
+"""Steps of the classifier for each of the edits."""
+
+_PRIOR = 10.0
+"""How strongly the classifier's weights are drawn to 0; the usual 1 lets it find what is chance."""
+
+MOST = 500.0
+"""Logarithms of weights are kept within this, so that their exponentials are numbers."""
+
 
 @dataclass(slots=True)
 class Flow:
-    """An edit of a caption, as far as its runs of words go.
+    """An edit of a caption, as far as its runs of words go; a run is a number (see :meth:`NGrams.runs`).
 
     Attributes:
         likelihood: Logarithm of how likely the edited caption is, over the caption.
-        put_in: Runs that only the edited caption has; if it is longer, all its single words too, since what can be
-            added unnoticed depends on what the caption has already.
+        put_in: Runs that only the edited caption has.
         taken_out: Runs that only the caption has.
-        longer: By how many words the caption grows.
     """
 
     likelihood: float
-    put_in: list[Run]
-    taken_out: list[Run]
-    longer: int = 0
+    put_in: Sequence[int]
+    taken_out: Sequence[int]
 
-    def weight(self, factors: Mapping[Run, float]) -> float:
+    def weight(self, factors: Mapping[int, float]) -> float:
         """How much it is drawn beside others, and beside leaving the caption alone."""
         get = factors.get
         gain = sum([get(run, 0.0) for run in self.put_in]) - sum([get(run, 0.0) for run in self.taken_out])
-        return math.exp(max(-600.0, min(20.0, self.likelihood + gain)))
-
-
-def runs(words: Sequence[str]) -> dict[Run, None]:
-    """The runs of a caption, in order, each once."""
-    padded = ("^", *words, "$")
-    found: dict[Run, None] = dict.fromkeys((word,) for word in words)
-    found.update(dict.fromkeys(pairwise(padded)))
-    found.update(dict.fromkeys(zip(padded, padded[1:], padded[2:], strict=False)))
-    return found
+        return math.exp(max(-MOST, min(MOST, self.likelihood + gain)))
 
 
 def balance_flows(
-    captions: Sequence[Sequence[str]],
+    captions: Sequence[Sequence[int]],
     flows: Sequence[Sequence[Flow]],
     coverage: float,
-    rounds: int = 40,
-    rate: float = 0.06,
-) -> tuple[dict[Run, float], float]:
+    most: float = 0.9,
+    rounds: int = 50,
+) -> tuple[dict[int, float], float]:
     """Finds the factors, and the weight of no edit under which the wanted share of captions is edited.
 
-    Edits that make a caption longer are balanced against the captions that are as long as they make it, so that the
-    number of words does not count.
+    Edited captions are set against their originals.
 
     Args:
-        captions: The words of each.
+        captions: The runs of each.
         flows: Its edits.
-        coverage: Share of captions to edit; at most nine tenths of those that can be.
-        rounds: How often the flows are measured.
-        rate: Step size.
+        coverage: Share of captions to edit.
+        most: Share of those that can be edited, above which none is: some have nothing but edits that give themselves
+            away.
+        rounds: How often the classifier and the edits answer each other.
 
     Returns:
         Logarithms of the factors, and the weight of no edit.
     """
-    ids: dict[Run, int] = {}
-    of = np.array([at for at, found in enumerate(flows) for _ in found], dtype=np.int64)
-    every = [flow for found in flows for flow in found]
-    if not every:
-        return {}, 0.0
-    seen = Counter(run for flow in every for run in (*flow.put_in, *flow.taken_out))
-    into = _Pairs(([run for run in flow.put_in if seen[run] >= _FEWEST] for flow in every), ids)
-    out = _Pairs(([run for run in flow.taken_out if seen[run] >= _FEWEST] for flow in every), ids)
-    likelihood = np.array([flow.likelihood for flow in every])
-    longer = np.array([flow.longer for flow in every])
-    source = _Pairs(([run for run in runs(words) if run in ids] for words in captions), ids) if longer.any() else None
-    lengths = np.array([len(words) for words in captions])
-    stays = np.array([len(run) > 1 for run in ids], dtype=float)
-    share = min(coverage, 0.9 * len(np.unique(of)) / len(captions))
-    factors = np.zeros(len(ids))
-    step = rate if source is None else 2 * rate  # single words that stay weigh against it
-    for turn in range(rounds + 1):
-        gain = into.sum_by_item(factors, len(every)) - out.sum_by_item(factors, len(every))
-        weights = np.exp(np.clip(likelihood + gain, -600, 20))
-        total = np.bincount(of, weights, len(captions))
-        reluctance = _reluctance(total, share * len(captions))
-        chosen = weights / (total + reluctance)[of]
-        if turn < rounds:
-            wanted = out.sum_by_run(chosen, len(ids))
-            if source is not None:
-                edited = np.bincount(of, chosen, len(captions))
-                wanted += source.sum_by_run(_as_long(lengths, lengths[of] + longer, chosen), len(ids))
-                wanted -= stays * source.sum_by_run(edited, len(ids))
-            factors += step * np.log((np.maximum(wanted, 0) + 1) / (into.sum_by_run(chosen, len(ids)) + 1))
-    return {run: round(f, 3) for run, f in zip(ids, factors.tolist(), strict=True) if abs(f) >= _LEAST}, reluctance
+    return Game(captions, flows).play(coverage, most, rounds)
 
 
-class _Pairs:
-    """Which item has which run."""
+class Game:
+    """The edits, and the classifier that is to tell them from captions.
 
-    def __init__(self, items: Iterable[Iterable[Run]], ids: dict[Run, int]) -> None:
-        at_items, at_runs = array("q"), array("q")
-        for at, found in enumerate(items):
-            for run in found:
-                at_items.append(at)
-                at_runs.append(ids.setdefault(run, len(ids)))
-        self.items, self.runs = np.array(at_items), np.array(at_runs)
+    Args:
+        captions: The runs of each caption.
+        flows: Its edits.
 
-    def sum_by_item(self, of_runs: np.ndarray, count: int) -> np.ndarray:
-        return np.bincount(self.items, of_runs[self.runs], count)
+    Attributes:
+        whole: Whether all runs of a caption count for its edits, and not only those that change.
+        fewest: A run that fewer edits (and captions, if whole) have gets no factor: it would fit the captions that were
+            learned from, and no others.
+        rate: How far the factors move each round, in weights of the classifier.
+    """
 
-    def sum_by_run(self, of_items: np.ndarray, count: int) -> np.ndarray:
-        return np.bincount(self.runs, of_items[self.items], count)
+    whole = False
+    fewest = 4
+    rate = 0.5
+
+    def __init__(self, captions: Sequence[Sequence[int]], flows: Sequence[Sequence[Flow]]) -> None:
+        every = [flow for found in flows for flow in found]
+        self.of, self.size = np.repeat(np.arange(len(flows)), [len(found) for found in flows]), len(captions)
+        self.likelihood = np.array([flow.likelihood for flow in every])
+        put_in, taken_out = [flow.put_in for flow in every], [flow.taken_out for flow in every]
+        seen, counts = np.unique(_joined([*put_in, *taken_out, *(captions if self.whole else ())]), return_counts=True)
+        self.runs = seen[counts >= self.fewest]
+        self.into, self.out = _Rows(put_in, self.runs), _Rows(taken_out, self.runs)
+        self.source = _Rows([list(dict.fromkeys(found)) for found in captions], self.runs)
+        self.learner = _Learner(len(self.runs))
+
+    def play(self, coverage: float, most: float, rounds: int) -> tuple[dict[int, float], float]:
+        """Finds the factors, and the weight of no edit; see :func:`balance_flows`."""
+        if not len(self.of):
+            return {}, 0.0
+        wanted = min(coverage * self.size, most * len(np.unique(self.of)))
+        moved, factors = np.zeros((2, len(self.runs)))
+        late = rounds // 2
+        for turn in range(rounds):
+            chosen, _ = self.chosen(moved, wanted)
+            moved = moved + self.rate * self.held_against(chosen)
+            if turn >= late:  # both go round what they tend to, so the mean is closer to it
+                factors += moved / (rounds - late)
+        _, reluctance = self.chosen(factors, wanted)
+        kept = np.abs(factors) >= _LEAST
+        return dict(zip(self.runs[kept].tolist(), factors[kept].round(3).tolist(), strict=True)), reluctance
+
+    def chosen(self, factors: np.ndarray, wanted: float) -> tuple[np.ndarray, float]:
+        """The chance of each edit under some factors, and the weight of no edit."""
+        weights = np.exp(np.clip(self.likelihood + self.gains(factors), -MOST, MOST))
+        total = np.bincount(self.of, weights, self.size)
+        reluctance = _reluctance(total, wanted)
+        return weights / (total + reluctance)[self.of], reluctance
+
+    def gains(self, factors: np.ndarray) -> np.ndarray:
+        """What the factors of its runs add to the logarithm of each edit's weight."""
+        return np.asarray(self.into.by_row(factors) - self.out.by_row(factors))
+
+    def set_against(self, chosen: np.ndarray) -> np.ndarray:
+        """How much each caption counts beside edits with these chances: as much as its own."""
+        return np.bincount(self.of, chosen, self.size)
+
+    def held_against(self, chosen: np.ndarray) -> np.ndarray:
+        """Lets the classifier learn for a while from edits with these chances; its weights, positive for captions."""
+        true = self.set_against(chosen)
+        for _ in range(_STEPS):
+            weights = self.learner.weights
+            of_caption = self.source.by_row(weights)
+            of_edit = of_caption[self.of] + self.into.by_row(weights) - self.out.by_row(weights)
+            missed, taken = true * _sigmoid(-of_caption), chosen * _sigmoid(of_edit)
+            gradient = self.into.by_run(taken) - self.out.by_run(taken)
+            gradient += self.source.by_run(np.bincount(self.of, taken, self.size) - missed)
+            self.learner.step(gradient + _PRIOR * weights)
+        return self.learner.weights
 
 
-def _as_long(lengths: np.ndarray, made: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Weights of the captions under which their lengths are those of the edited ones."""
-    size = int(max(lengths.max(), made.max())) + 1
-    return np.asarray((np.bincount(made, chosen, size) / np.maximum(np.bincount(lengths, minlength=size), 1))[lengths])
+class _Learner:
+    """Adam (1412.6980), which finds the weights of rare runs as fast as those of frequent ones."""
+
+    def __init__(self, size: int, rate: float = 0.02) -> None:
+        self.weights, self.rate = np.zeros(size), rate
+        self._mean, self._square, self._steps = np.zeros(size), np.zeros(size), 0
+
+    def step(self, gradient: np.ndarray) -> None:
+        self._steps += 1
+        self._mean += 0.1 * (gradient - self._mean)
+        self._square += 0.01 * (gradient**2 - self._square)
+        mean, square = self._mean / (1 - 0.9**self._steps), self._square / (1 - 0.99**self._steps)
+        self.weights = self.weights - self.rate * mean / (np.sqrt(square) + 1e-6)
+
+
+class _Rows:
+    """Which row, of captions or edits, has which of the runs that count."""
+
+    def __init__(self, rows: Sequence[Sequence[int]], runs: np.ndarray) -> None:
+        self.size, self.width = len(rows), len(runs)
+        every = _joined(rows)
+        at = np.minimum(np.searchsorted(runs, every), max(0, self.width - 1))
+        known = runs[at] == every if self.width else np.zeros(len(every), dtype=bool)
+        self.rows, self.columns = np.repeat(np.arange(len(rows)), [len(row) for row in rows])[known], at[known]
+
+    def by_row(self, of_runs: np.ndarray) -> np.ndarray:
+        return np.bincount(self.rows, of_runs[self.columns], self.size).astype(float, copy=False)
+
+    def by_run(self, of_rows: np.ndarray) -> np.ndarray:
+        return np.bincount(self.columns, of_rows[self.rows], self.width).astype(float, copy=False)
+
+
+def _joined(rows: Sequence[Sequence[int]]) -> np.ndarray:
+    # Triples have the highest of 64 bits.
+    return np.fromiter(chain.from_iterable(rows), dtype=np.uint64, count=sum(map(len, rows)))
+
+
+def _sigmoid(values: np.ndarray) -> np.ndarray:
+    return np.asarray(1 / (1 + np.exp(-np.clip(values, -MOST, MOST))))
 
 
 def _reluctance(total: np.ndarray, wanted: float) -> float:
     """The weight of no edit under which so many captions are edited, by halving."""
-    low, high = -650.0, 25.0
-    for _ in range(40):
+    low, high = -MOST, MOST
+    for _ in range(50):
         middle = (low + high) / 2
         more = float((total / (total + math.exp(middle))).sum()) > wanted
         low, high = (middle, high) if more else (low, middle)

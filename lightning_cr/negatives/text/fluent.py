@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lightning_cr.errors import ConfigError
-from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
+from lightning_cr.negatives.text.base import AnnotatedCaption, Choices, Negative, TextRule
 from lightning_cr.negatives.text.context import CorpusContext
-from lightning_cr.negatives.text.flows import Flow, Run, balance_flows, runs
+from lightning_cr.negatives.text.drawing import drawn, shares
+from lightning_cr.negatives.text.flows import Flow, balance_flows
 from lightning_cr.negatives.text.ngrams import NGrams
 from lightning_cr.negatives.text.reading import Reading, read
 from lightning_cr.negatives.text.rewriting import raw, rewrite
@@ -29,25 +30,27 @@ class Edit:
         parts: What goes and what comes, in order.
         original: What the record names as taken out: tokens, or words.
         replacement: What it names as put in.
-        offered: Logarithm of the chance with which it was put up to be drawn, if not for certain.
     """
 
     parts: tuple[Part, ...]
     original: tuple[int, int] | str
     replacement: tuple[int, int] | str
-    offered: float = 0.0
 
-    def words(self, words: Sequence[str]) -> list[str]:
-        """The caption's words after the change."""
-        result: list[str] = []
-        done = 0
+    def changed(self, words: Sequence[int], numbers: Callable[[str], list[int]]) -> list[int]:
+        """What stands in the place of all between the beginning of the first part and the end of the last.
+
+        Args:
+            words: The caption's words as numbers.
+            numbers: Gives those of what comes.
+        """
+        result: list[int] = []
+        done = self.parts[0][0]
         for start, end, new in self.parts:
             result += words[done:start]
             for piece in new:
-                new_words = piece.split() if isinstance(piece, str) else words[piece[0] : piece[1]]
-                result += ["a" if word == "an" else word for word in new_words]
+                result += numbers(piece) if isinstance(piece, str) else words[piece[0] : piece[1]]
             done = end
-        return [*result, *words[done:]]
+        return result
 
 
 class FluentRule(TextRule):
@@ -66,12 +69,15 @@ class FluentRule(TextRule):
         ConfigError: A share that is not above 0 and up to 1.
     """
 
+    most = 0.9
+    """Share of the captions with an edit that get one at most, whatever the coverage."""
+
     def __init__(self, *, coverage: float) -> None:
         if not 0 < coverage <= 1:
             raise ConfigError(f"coverage is {coverage}; it must be above 0 and at most 1, such as 0.3")
         self.coverage = coverage
         self._ngrams: NGrams | None = None
-        self._factors: dict[Run, float] = {}
+        self._factors: dict[int, float] = {}
         self._reluctance = 0.0
 
     @abstractmethod
@@ -95,20 +101,19 @@ class FluentRule(TextRule):
             context: Counts of the corpus.
             captions: An even sample of it.
         """
-        self._ngrams = context.ngrams
+        self._ngrams = ngrams = context.ngrams
         flows = []
         words = []
         for index, caption in enumerate(captions):
             reading = read(caption, self.lexicon)
-            words.append(plain_words(reading))
-            edits = self.edits(reading, random.Random(index))
-            flows.append([self._flow(words[-1], edit, context.ngrams) for edit in edits])
-        self._factors, self._reluctance = balance_flows(words, flows, self.coverage)
+            flows.append(self._flows(reading, list(self.edits(reading, random.Random(index))), ngrams))
+            words.append(ngrams.runs(ngrams.numbers(plain_words(reading)), 0, len(reading.words)))
+        self._factors, self._reluctance = balance_flows(words, flows, self.coverage, self.most)
 
     def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
         """See :class:`TextRule`."""
         reading = read(caption, self.lexicon)
-        edit = self.plain(reading, rng) if self._ngrams is None else self._draw(reading, self._ngrams, rng)
+        edit = self.plain(reading, rng) if self._ngrams is None else self._draw(reading, rng)
         return None if edit is None else self.write(caption, edit, kind)
 
     def write(self, caption: AnnotatedCaption, edit: Edit, kind: str) -> Negative | None:
@@ -116,29 +121,41 @@ class FluentRule(TextRule):
         changes = [(start, end, " ".join(_text(caption, new) for new in pieces)) for start, end, pieces in edit.parts]
         return rewrite(caption, changes, kind, _text(caption, edit.original), _text(caption, edit.replacement))
 
-    def _draw(self, reading: Reading, ngrams: NGrams, rng: random.Random) -> Edit | None:
-        words = plain_words(reading)
-        found = list(self.edits(reading, rng))
-        weights = [self._flow(words, edit, ngrams).weight(self._factors) for edit in found]
-        left = rng.random() * (sum(weights) + self._reluctance)
-        for edit, weight in zip(found, weights, strict=True):
-            left -= weight
-            if left <= 0:
-                return edit
-        return None
+    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Choices:
+        """See :class:`TextRule`."""
+        found, uppers = self._weighed(read(caption, self.lexicon), rng)
+        return uppers, [self.write(caption, edit, kind) for edit in found]
 
-    def _flow(self, words: list[str], edit: Edit, ngrams: NGrams) -> Flow:
-        changed = edit.words(words)
-        start, longer = edit.parts[0][0], len(changed) - len(words)
-        end = edit.parts[-1][1]
-        gain = ngrams.likelihood(changed, start, end + longer) - ngrams.likelihood(words, start, end) - edit.offered
-        # Two words around what changes are all that a run of three can see.
-        begin = max(0, start - 3)
-        old, new = runs(words[begin : end + 3]), runs(changed[begin : end + longer + 3])
-        put_in, taken_out = [run for run in new if run not in old], [run for run in old if run not in new]
-        if longer:
-            put_in = [*dict.fromkeys((word,) for word in changed), *(run for run in put_in if len(run) > 1)]
-        return Flow(gain, put_in, taken_out, longer)
+    def _draw(self, reading: Reading, rng: random.Random) -> Edit | None:
+        found, uppers = self._weighed(reading, rng)
+        at = drawn(uppers, rng)
+        return found[at] if at < len(found) else None
+
+    def _weighed(self, reading: Reading, rng: random.Random) -> tuple[list[Edit], list[int]]:
+        """The edits that are drawn at all, and the sums of their shares."""
+        if self._ngrams is None:
+            return [], []
+        found = list(self.edits(reading, rng))
+        weights = [flow.weight(self._factors) for flow in self._flows(reading, found, self._ngrams)]
+        kept, uppers = shares(weights, self._reluctance)
+        return [found[at] for at in kept], uppers
+
+    def _flows(self, reading: Reading, edits: Iterable[Edit], ngrams: NGrams) -> list[Flow]:
+        words = ngrams.numbers(plain_words(reading))
+        known: dict[tuple[int, int], tuple[float, list[int]]] = {}
+        flows = []
+        for edit in edits:
+            start, end = stretch = edit.parts[0][0], edit.parts[-1][1]
+            if stretch not in known:  # of many edits
+                known[stretch] = ngrams.likelihood(words, start, end), ngrams.runs(words, start, end)
+            likelihood, taken_out = known[stretch]
+            changed = edit.changed(words, ngrams.phrase)
+            # No run goes further than two words.
+            near = words[max(0, start - 2) : start] + changed + words[end : end + 2]
+            at = min(2, start)
+            gain = ngrams.likelihood(near, at, at + len(changed)) - likelihood
+            flows.append(Flow(gain, ngrams.runs(near, at, at + len(changed)), taken_out))
+        return flows
 
 
 def plain_words(reading: Reading) -> list[str]:

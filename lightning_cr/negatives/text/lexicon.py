@@ -15,12 +15,15 @@ from typing import Any
 from lightning_cr.errors import ConfigError, DataError, suggest
 from lightning_cr.negatives.text.inflection import plural, verb_forms
 
-__all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "load"]
+__all__ = ["Concept", "Entry", "Lexicon", "Link", "Tables", "Unlisted", "load"]
+
+Unlisted = Mapping[tuple[str, bool], tuple[tuple[str, tuple[str, ...]], ...]]
+"""By a noun that is in no group and whether it is a plural: what may be put in, each with all that it goes by."""
 
 _MANNERS = ("prepositions", "phrases", "transitive", "intransitive")
 _QUALITIES = ("attributes", "attribute_overlaps")
 SECTIONS = (
-    *("kinds", "objects", "overlaps", "measures", "genders", *_QUALITIES, "compounds"),
+    *("kinds", "objects", "overlaps", "nouns", "measures", "genders", *_QUALITIES, "compounds", "many_for_one"),
     *(*_MANNERS, "symmetric", "fixed"),
 )
 _ANY_TAG = ""
@@ -34,7 +37,7 @@ class Concept:
         name: The name that is put in.
         names: All names.
         group: Where its alternatives come from.
-        number: ``count``, ``mass`` or ``plural``; of a thing.
+        number: ``count``, ``mass`` or ``plural``; of a quality, ``plural`` is one that says how many.
         plural: The plural that is put in.
         wordings: All names that can be put in, the first among them; in the plural where :attr:`plural` is asked for.
         plurals: Their plurals, of a thing.
@@ -116,6 +119,8 @@ class Tables:
         measures: Nouns that portion what follows "of".
         pronouns: Gender of each pronoun.
         compounds: By head ("player", "players") and first word ("tennis") what the first word may become.
+        many_for_one: Groups and concepts of which one may become several, and how many then.
+        kinds: Of each group of things the kinds that it belongs to, those made of smaller kinds aside.
     """
 
     words: dict[str, Entry]
@@ -124,6 +129,8 @@ class Tables:
     measures: frozenset[str]
     pronouns: dict[str, str]
     compounds: dict[str, dict[str, Concept]]
+    kinds: dict[str, frozenset[str]]
+    many_for_one: tuple[frozenset[str], tuple[str, ...]] | None = None
 
 
 class Lexicon:
@@ -131,14 +138,16 @@ class Lexicon:
 
     Args:
         source: Path of a YAML file, or the name of one that comes with the package; None is ``coco``.
+        unlisted: What may be put in for nouns that the file does not have.
 
     Raises:
         ConfigError: Neither a file nor a known name.
     """
 
-    def __init__(self, source: str | None = None) -> None:
+    def __init__(self, source: str | None = None, unlisted: Unlisted | None = None) -> None:
         self.source = source
         self.path = _find(source)
+        self.unlisted: Unlisted = unlisted or {}
 
     @cached_property
     def tables(self) -> Tables:
@@ -149,9 +158,9 @@ class Lexicon:
         """
         return load(self.path)
 
-    def __reduce__(self) -> tuple[type[Lexicon], tuple[str | None]]:
+    def __reduce__(self) -> tuple[type[Lexicon], tuple[str | None, Unlisted]]:
         # A spawned DataLoader worker reads the file again: quicker than unpickling the tables.
-        return Lexicon, (self.source,)
+        return Lexicon, (self.source, self.unlisted)
 
 
 def _find(source: str | None) -> Path:
@@ -177,10 +186,15 @@ def load(path: Path) -> Tables:
     """
     import yaml
 
+    from lightning_cr.negatives.text.lexicon_layout import check_layout  # knows YAML too
+
     # The base loader makes every scalar a string: with the usual one the words "on" and "off" are booleans.
     loader = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), loader)
+        reader = loader(path.read_text(encoding="utf-8"))
+        document = reader.get_single_node()
+        check_layout(path, document)
+        raw = reader.construct_document(document) if document else None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as a lexicon ({reason}); see lexicon.yaml of this package") from error
@@ -201,7 +215,7 @@ class _Indexer:
         self.path = path
         self.raw = {section: raw.get(section) or {} for section in SECTIONS}
         self.entries: dict[str, Entry] = {}
-        self.known: set[str] = set(self.raw["kinds"]) | set(self.raw["objects"])
+        self.known: set[str] = {*self.raw["kinds"], *self.raw["objects"], *self.raw["nouns"]}
 
     def index(self) -> Tables:
         things = self._concepts("objects", self.raw["overlaps"])
@@ -229,7 +243,15 @@ class _Indexer:
             measures=frozenset(self.raw["measures"]),
             pronouns={word: gender for gender, words in genders.items() for word in words["pronouns"]},
             compounds=self._compounds(),
+            many_for_one=self._many_for_one(),
+            kinds=self._kinds(),
         )
+
+    def _kinds(self) -> dict[str, frozenset[str]]:
+        groups = {kind: self._names([kind]) or frozenset() for kind in self.raw["kinds"]}
+        # "animate" says what verbs go with humans and animals, not that one may be the other
+        narrow = {kind for kind, own in groups.items() if not any(own > other for other in groups.values())}
+        return {group: frozenset(kind for kind in narrow if group in groups[kind]) for group in self.raw["objects"]}
 
     def _entry(self, form: str, name: str) -> Entry:
         entry = self.entries.setdefault(form, Entry())
@@ -249,6 +271,10 @@ class _Indexer:
                 if entry.thing is None:
                     entry.thing, entry.plural = concept, is_plural
 
+    def _many_for_one(self) -> tuple[frozenset[str], tuple[str, ...]] | None:
+        given = self.raw["many_for_one"]
+        return (self._names(given["of"]) or frozenset(), tuple(given["words"])) if given else None
+
     def _compounds(self) -> dict[str, dict[str, Concept]]:
         """For each head in both numbers what may stand before it."""
         found: dict[str, dict[str, Concept]] = {}
@@ -263,28 +289,15 @@ class _Indexer:
         clashes = {(name, other) for name, others in overlaps.items() for other in others}
         clashes |= {(other, name) for name, other in clashes}
         concepts: list[Concept] = []
-        named: set[str] = set()
         for group, content in self.raw[section].items():
             settings = content if isinstance(content, dict) else {"words": content}
-            names_in_group: set[str] = set()
             members = []
             for item in settings["words"]:
                 marked = [name.strip() for name in item.split(" = ")]
                 names = tuple(name.removeprefix("-") for name in marked)
-                seen = named if section == "objects" else names_in_group
-                for name in names:
-                    if name in seen:
-                        raise DataError(
-                            f"{self.path} names '{name}' twice in '{section}' ('{group}'); keep one of them"
-                        )
-                    seen.add(name)
                 limits = self._names(settings.get("of")), self._names(settings.get("not_of")) or frozenset()
                 number = settings.get("number", "count")
-                # "two dogs" may become "a couple of dogs", but "the two dogs" may not
-                wordings = tuple(
-                    name for name in marked if not name.startswith(("a ", "-")) and not name.endswith(" of")
-                )
-                wordings = wordings or names
+                wordings = tuple(name for name in marked if not name.startswith("-"))
                 members.append(
                     Concept(names[0], names, group, number, wordings=wordings, of=limits[0], not_of=limits[1])
                 )
@@ -298,7 +311,7 @@ class _Indexer:
         return concepts
 
     def _names(self, given: Iterable[str] | None) -> frozenset[str] | None:
-        """Group and concept names with the kinds written out."""
+        """Group and concept names, and plain nouns, with the kinds written out."""
         if given is None:
             return None
         kinds = self.raw["kinds"]
@@ -309,6 +322,9 @@ class _Indexer:
                     f"{self.path} limits something to '{name}', which is no group, kind or first name of a thing."
                     + suggest(name, sorted(self.known))
                 )
+            if name in self.raw["nouns"]:
+                names |= {form for noun in self.raw["nouns"][name] for form in (noun, plural(noun))}
+                continue
             names |= (self._names(kinds[name]) or set()) if name in kinds and kinds[name] != [name] else {name}
         return frozenset(names)
 

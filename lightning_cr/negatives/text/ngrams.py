@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ["NGrams"]
+__all__ = ["BEGIN", "BITS", "END", "PAIRS", "NGrams"]
+
+BEGIN, END = 0, 1
+"""The numbers of what stands before a caption and behind it."""
+
+BITS = 21
+"""A word's number has so many."""
+
+PAIRS = 1 << 62
+"""The number of a run of words is below this for single words, and not for pairs and triples."""
+
+_TRIPLES = 1 << 63
+_UNKNOWN = 1 << 20
+_REMEMBERED = 50_000
 
 _BEGIN, _END = "^", "$"
 _PRIOR = 2.0
@@ -19,53 +32,93 @@ class NGrams:
         self._ids: dict[str, int] = {_BEGIN: 0, _END: 1}
         self._counts: dict[int, int] = {}
         self._total = 0
+        self._phrases: dict[str, list[int]] = {}
 
     def count(self, words: Sequence[str]) -> None:
         """Adds a caption; lower case, with "a" for "an"."""
+        self._phrases = {}
         ids, counts = self._ids, self._counts
         first = second = 0
-        for key in (0, 1 << 62):  # the beginning, as what the first words follow
+        for key in (0, PAIRS):  # the beginning, as what the first words follow
             counts[key] = counts.get(key, 0) + 1
         for word in (*words, _END):
             third = ids.setdefault(word, len(ids))
             # Three numbers of 21 bits in one; words start at 0, so that each length has its own offset.
-            for key in (third, 1 << 62 | second << 21 | third, 1 << 63 | first << 42 | second << 21 | third):
+            for key in (third, PAIRS | second << 21 | third, _TRIPLES | first << 42 | second << 21 | third):
                 counts[key] = counts.get(key, 0) + 1
             first, second = second, third
         self._total += len(words) + 1
 
     def prune(self) -> None:
         """Forgets triples that were seen once: most of the memory, and mostly the caption's own."""
-        self._counts = {key: count for key, count in self._counts.items() if count > 1 or key < 1 << 63}
+        self._counts = {key: count for key, count in self._counts.items() if count > 1 or key < _TRIPLES}
 
     def share(self, before: str, word: str) -> float:
         """How often a word has another right before it, of all its mentions."""
         first, second = self._ids.get(before), self._ids.get(word)
         if first is None or second is None:
             return 0.0
-        return self._counts.get(1 << 62 | first << 21 | second, 0) / self._counts[second]
+        return self._counts.get(PAIRS | first << 21 | second, 0) / self._counts[second]
 
-    def likelihood(self, words: Sequence[str], start: int, end: int) -> float:
-        """Logarithm of how likely the words of a stretch are, and the two behind it, given what stands before each.
+    def numbers(self, words: Iterable[str]) -> list[int]:
+        """The words' numbers; lower case, with "a" for "an". All words that were not counted have the same."""
+        get = self._ids.get
+        return [get(word, _UNKNOWN) for word in words]
+
+    def phrase(self, text: str) -> list[int]:
+        """The numbers of what may be put into a caption, remembered."""
+        found = self._phrases.get(text)
+        if found is None:
+            found = self.numbers(["a" if word == "an" else word for word in text.split()])
+            if len(self._phrases) < _REMEMBERED:
+                self._phrases[text] = found
+        return found
+
+    def runs(self, words: Sequence[int], start: int, end: int) -> list[int]:
+        """What changes with a stretch: its words, and the pairs and triples with one of them, each as one number.
 
         Args:
-            words: A caption, lower case, with "a" for "an".
+            words: A caption in numbers.
             start: First word of the stretch.
             end: One past the last.
         """
-        ids, get, total = self._ids.get, self._counts.get, self._total + 1
-        unknown = 1 << 20
         size = len(words)
-        first = ids(words[start - 2], unknown) if start > 1 else 0
-        second = ids(words[start - 1], unknown) if start else 0
+        found = list(words[start:end])
+        first = words[start - 2] if start > 1 else 0
+        second = words[start - 1] if start else 0
+        for at in range(start, min(end + 2, size + 1)):
+            third = words[at] if at < size else 1
+            pair = second << 21 | third
+            if at <= end:
+                found.append(PAIRS | pair)
+            if at:
+                found.append(_TRIPLES | first << 42 | pair)
+            first, second = second, third
+        return found
+
+    def likelihood(self, words: Sequence[int], start: int, end: int) -> float:
+        """Logarithm of how likely the words of a stretch are, and the two behind it, given what stands before each.
+
+        Args:
+            words: A caption in numbers.
+            start: First word of the stretch.
+            end: One past the last.
+        """
+        size = len(words)
+        first = words[start - 2] if start > 1 else 0
+        second = words[start - 1] if start else 0
         result = 0.0
         for at in range(start, min(end + 2, size + 1)):
-            third = ids(words[at], unknown) if at < size else 1
-            chance = (get(third, 0) + 0.5) / total
-            pair = second << 21 | third
-            chance = (get(1 << 62 | pair, 0) + _PRIOR * chance) / (get(second, 0) + _PRIOR)
-            before = get(1 << 62 | first << 21 | second, 0)
-            chance = (get(1 << 63 | first << 42 | pair, 0) + _PRIOR * chance) / (before + _PRIOR)
-            result += math.log(chance)
+            third = words[at] if at < size else 1
+            result += self.chance(first, second, third)
             first, second = second, third
         return result
+
+    def chance(self, first: int, second: int, third: int) -> float:
+        """Logarithm of how likely a word is behind two others."""
+        get = self._counts.get
+        chance = (get(third, 0) + 0.5) / (self._total + 1)
+        pair = second << 21 | third
+        chance = (get(PAIRS | pair, 0) + _PRIOR * chance) / (get(second, 0) + _PRIOR)
+        before = get(PAIRS | first << 21 | second, 0)
+        return math.log((get(_TRIPLES | first << 42 | pair, 0) + _PRIOR * chance) / (before + _PRIOR))

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from lightning_cr.negatives.text.candidates import Candidate, attributes
-from lightning_cr.negatives.text.fluent_replacing import FluentReplacing
+from lightning_cr.negatives.text.multiplying import multiplied
 from lightning_cr.negatives.text.reading import Reading
+from lightning_cr.negatives.text.replacing import ReplacingRule
 
 __all__ = ["ReplaceAttribute"]
 
 
-class ReplaceAttribute(FluentReplacing):
+class ReplaceAttribute(ReplacingRule):
     """Puts another quality of the same kind in the place of one.
 
     Args:
-        counts: Whether numbers count as qualities ("two dogs" becomes "four dogs").
+        counts: Whether it is a quality how many there are: "two dogs" becomes "several dogs", "a dog" becomes "two
+            dogs".
         coverage: As of :class:`FluentRule`.
     """
 
-    def __init__(self, *, counts: bool = True, coverage: float = 0.6) -> None:
+    settled = True
+
+    def __init__(self, *, counts: bool = True, coverage: float = 0.605) -> None:
         super().__init__(coverage=coverage)
         self.counts = counts
 
-    def candidates(self, reading: Reading) -> Iterable[Candidate]:
+    def candidates(self, reading: Reading) -> Iterator[Candidate]:
         """The qualities."""
-        return (one for one in attributes(reading) if self.counts or one.tags[0] != "CD")
+        yield from attributes(reading, self.counts)
+        if self.counts:
+            yield from multiplied(reading, self.lexicon.tables)

@@ -1,107 +1,70 @@
-"""The base of rules that replace one concept: all that could be replaced is listed, one is drawn."""
+"""The base of rules that replace one concept, place and words both drawn by how the result reads."""
 
 from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import nlargest
 
-from lightning_cr.errors import ConfigError
-from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
+from lightning_cr.negatives.text.base import AnnotatedCaption
 from lightning_cr.negatives.text.candidates import Candidate, worth_replacing
-from lightning_cr.negatives.text.context import Change, ClueCounts, CorpusContext, balance, pick
-from lightning_cr.negatives.text.reading import Reading, read
-from lightning_cr.negatives.text.rewriting import raw, rewrite, rotated
+from lightning_cr.negatives.text.context import CorpusContext
+from lightning_cr.negatives.text.fluent import Edit, FluentRule
+from lightning_cr.negatives.text.reading import Reading
+from lightning_cr.negatives.text.rewriting import raw, rotated
 
 __all__ = ["ReplacingRule"]
 
 
-class ReplacingRule(TextRule):
+class ReplacingRule(FluentRule):
     """Replaces one of a caption's concepts.
 
-    Without a corpus each place has the same chance, and at a place each choice. Once it has learned from one (see
-    :meth:`TextNegatives.learn`), place and choice are drawn by what stands between the same neighbours there.
-
-    Args:
-        reluctance: Weight of leaving the slot empty beside changes that the corpus finds unlikely; 0 replaces something
-            wherever the lexicon can. Without a corpus it does nothing.
-
-    Raises:
-        ConfigError: A negative reluctance.
+    Without a corpus each place has the same chance, and at a place each choice. Options: :class:`FluentRule`.
     """
 
-    def __init__(self, *, reluctance: float = 0.0) -> None:
-        if reluctance < 0:
-            raise ConfigError(f"reluctance is {reluctance}; it must be 0 or more, such as 0.02")
-        self.reluctance = reluctance
-        self._context: CorpusContext | None = None
-        self._clues = ClueCounts()
-        self._factors: dict[str, float] = {}
+    most = 0.98
+    listed = 24
+    """So many words are weighed at each place: the others would hardly ever be drawn."""
+
+    _context: CorpusContext | None = None
 
     @abstractmethod
     def candidates(self, reading: Reading) -> Iterable[Candidate]:
         """What could be replaced."""
 
-    def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
-        """Takes over a corpus's counts, and balances what is put in with what is taken out.
-
-        Args:
-            context: Counts of the corpus.
-            captions: An even sample of it.
-        """
-        self._context = context
-        self._clues = ClueCounts()
-        for caption in captions:
-            reading = read(caption, self.lexicon)
-            for candidate in self.candidates(reading):
-                if candidate.clues:
-                    self._clues.add(_old(candidate, reading), candidate.clues)
-        readings = (read(caption, self.lexicon) for caption in captions)
-        self._factors = balance(
-            [[change for _, change in self._weighed(reading, context)] for reading in readings], self.reluctance
-        )
-
-    def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
-        """See :class:`TextRule`."""
-        reading = read(caption, self.lexicon)
-        found = self._draw(reading, rng)
-        if found is None:
-            return None
-        candidate, new = found
-        old = raw(caption, candidate.start, candidate.end)
-        return rewrite(caption, [(candidate.start, candidate.end, new)], kind, old, new)
-
-    def _draw(self, reading: Reading, rng: random.Random) -> tuple[Candidate, str] | None:
-        if self._context is not None:
-            weighed = self._weighed(reading, self._context)
-            index = pick([change for _, change in weighed], self._factors, self.reluctance, rng)
-            return None if index is None else (weighed[index][0], weighed[index][1][1])
+    def plain(self, reading: Reading, rng: random.Random) -> Edit | None:
+        """See :class:`FluentRule`."""
         # Round from a random place on to the first that can be replaced.
         found = worth_replacing(rotated(list(self.candidates(reading)), rng))
-        return (found[0], rng.choice(found[0].choices)) if found else None
+        return self.edit(found[0], rng.choice(found[0].choices), reading) if found else None
 
-    def choose(self, candidate: Candidate, reading: Reading, rng: random.Random) -> str:
-        """Draws what is put in at a place that is settled."""
-        if self._context is None:
-            return rng.choice(candidate.choices)
-        return rng.choices(candidate.wordings, self._chances(candidate, reading, self._context))[0]
+    def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
+        """See :class:`FluentRule`."""
+        self._context = context
+        super().learn(context, captions)
 
-    def _chances(self, candidate: Candidate, reading: Reading, context: CorpusContext) -> list[float]:
-        if candidate.clues:
-            return self._clues.probabilities(_old(candidate, reading), candidate.clues, candidate.wordings)
-        return context.probabilities(reading.words, candidate.start, candidate.end, candidate.wordings)
+    def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
+        """Each choice at each place that is worth weighing."""
+        for candidate in self.candidates(reading):
+            for new in self.likeliest(candidate, reading):
+                yield self.edit(candidate, new, reading)
 
-    def _weighed(self, reading: Reading, context: CorpusContext) -> list[tuple[Candidate, Change]]:
-        weighed = []
-        for candidate in worth_replacing(self.candidates(reading)):
-            old, chances = _old(candidate, reading), self._chances(candidate, reading, context)
-            # Liu's Metropolised Gibbs step (1996): to leave p is as likely as to come back to it, and more is changed
-            # than where the original is drawn again as well.
-            stays = max(0.0, 1 - sum(chances))
-            changes = zip(candidate.wordings, chances, strict=True)
-            weighed += [(candidate, (old, new, chance / max(1e-6, 1 - min(chance, stays)))) for new, chance in changes]
-        return weighed
+    def likeliest(self, candidate: Candidate, reading: Reading) -> Sequence[str]:
+        """What is worth weighing at a place: of all that the corpus has, what it has most often between such words."""
+        context, wordings = self._context, candidate.wordings
+        if context is None:
+            return wordings
+        known = [word for word in wordings if " " in word or context.frequency(word)]
+        if len(known) <= self.listed:
+            return known
+        chances = context.probabilities(reading.words, candidate.start, candidate.end, known)
+        return [known[at] for at in nlargest(self.listed, range(len(known)), key=chances.__getitem__)]
 
-
-def _old(candidate: Candidate, reading: Reading) -> str:
-    return " ".join(reading.words[candidate.start : candidate.end])
+    def edit(self, candidate: Candidate, new: str, reading: Reading) -> Edit:
+        """The exchange of a concept, or of the phrase that goes with it."""
+        start, end = candidate.start, candidate.end
+        if candidate.phrase <= end:
+            return Edit(((start, end, (new,)),), (start, end), new)
+        kept, phrase = (end, candidate.phrase), (start, candidate.phrase)
+        return Edit(((*phrase, (new, kept)),), phrase, f"{new} {raw(reading.caption, *kept)}")

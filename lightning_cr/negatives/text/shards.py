@@ -25,7 +25,7 @@ from lightning_cr.negatives.text.base import AnnotatedCaption, Token
 from lightning_cr.negatives.text.morphology import lemma
 from lightning_cr.negatives.text.tagging import Tagger
 
-__all__ = ["Phrase", "Ratings", "Shard", "noun_phrases", "write_shard"]
+__all__ = ["Phrase", "Ratings", "Shard", "StoredCaption", "Strings", "noun_phrases", "write_shard"]
 
 _LONGEST = 65_535  # characters: what uint16 can point at
 _MANY_WORDS = 80  # what TextNegatives leaves alone unless told otherwise
@@ -93,8 +93,10 @@ class Shard:
 
     Args:
         batch: The Arrow record batch that a file holds.
+        name: Of that file.
 
     Attributes:
+        name: Of its file, which stands for its content; empty where it has none.
         about: What is said of the shard as a whole.
         texts: The captions.
         offsets: First token of each caption; the next entry is one past its last.
@@ -109,14 +111,15 @@ class Shard:
         tag_names: The tags that may occur.
     """
 
-    def __init__(self, batch: Any) -> None:
+    def __init__(self, batch: Any, name: str = "") -> None:
+        self.name = name
         self.about: dict[str, Any] = json.loads(batch.schema.metadata[_KEY])
-        self.texts = _Strings(batch.column("text"))
+        self.texts = Strings.of(batch.column("text"))
         tokens = batch.column("tokens")
         self.offsets = tokens.offsets.to_numpy()
         self.starts, self.ends, self.tags = (tokens.values.field(name).to_numpy() for name in ("start", "end", "tag"))
         lemmas = tokens.values.field("lemma")
-        self.lemmas, self.words = lemmas.indices.to_numpy(), _Strings(lemmas.dictionary)
+        self.lemmas, self.words = lemmas.indices.to_numpy(), Strings.of(lemmas.dictionary)
         rated = tokens.type.value_type.get_field_index("concreteness") >= 0
         self.ratings = tokens.values.field("concreteness").to_numpy() if rated else None
         phrases = batch.column("phrases")
@@ -134,7 +137,7 @@ class Shard:
         try:
             # Closing gives the descriptor back; the map lives as long as a view of it.
             with pa.memory_map(str(path)) as source:
-                return cls(pa.ipc.open_file(source).get_batch(0))
+                return cls(pa.ipc.open_file(source).get_batch(0), path.stem)
         except (OSError, pa.ArrowException, KeyError, ValueError, TypeError, IndexError) as error:
             reason = "is missing" if not path.exists() else f"is damaged ({' '.join(str(error).split())[:100]})"
             raise DataError(f"the annotation '{path}' {reason}; run annotate again, which makes it anew") from error
@@ -146,13 +149,11 @@ class Shard:
         """The entries of one caption in a column of tokens."""
         return column[self.offsets[row] : self.offsets[row + 1]].tolist()  # type: ignore[no-any-return]
 
-    def caption(self, row: int) -> AnnotatedCaption:
-        """Builds one caption, as the tagger made it."""
+    def tokens(self, row: int) -> tuple[Token, ...]:
+        """The tokens of one caption, as the tagger made them."""
         text, names = self.texts[row], self.tag_names
         places = zip(self.of(row, self.starts), self.of(row, self.ends), self.of(row, self.tags), strict=True)
-        return AnnotatedCaption(
-            text, tuple([Token(text[start:end], start, end, names[tag]) for start, end, tag in places])
-        )
+        return tuple([Token(text[start:end], start, end, names[tag]) for start, end, tag in places])
 
     def checksum(self) -> int:
         """Of all that the shard holds; ``about`` has the one it was written with."""
@@ -165,13 +166,60 @@ class Shard:
         return check
 
 
-class _Strings:
-    """A column of strings, each decoded when it is asked for."""
+class StoredCaption(AnnotatedCaption):
+    """A caption of a shard, equal to what the tagger made; its tokens are built when they are first asked for.
 
-    def __init__(self, column: Any) -> None:
+    Args:
+        shard: Where it is.
+        row: Its number there.
+    """
+
+    __slots__ = ("_tokens", "row", "shard")
+
+    shard: Shard
+    row: int
+    _tokens: tuple[Token, ...] | None
+
+    def __init__(self, shard: Shard, row: int) -> None:
+        for name, value in (("text", shard.texts[row]), ("shard", shard), ("row", row), ("_tokens", None)):
+            object.__setattr__(self, name, value)  # captions are frozen
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """Its words and marks, in order."""
+        if self._tokens is None:
+            object.__setattr__(self, "_tokens", self.shard.tokens(self.row))
+        return self._tokens  # type: ignore[return-value]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AnnotatedCaption):
+            return NotImplemented
+        return self.text == other.text and self.tokens == other.tokens
+
+    def __hash__(self) -> int:
+        return hash((self.text, self.tokens))
+
+    def __reduce__(self) -> tuple[type[AnnotatedCaption], tuple[str, tuple[Token, ...]]]:
+        return AnnotatedCaption, (self.text, self.tokens)
+
+
+class Strings:
+    """Many strings in one buffer, each decoded when it is asked for.
+
+    Args:
+        offsets: Of the first byte of each, and one past the last byte of all.
+        data: The bytes, in UTF-8.
+    """
+
+    def __init__(self, offsets: Any, data: memoryview) -> None:
+        self.offsets, self.data = offsets, data
+
+    @classmethod
+    def of(cls, column: Any) -> Strings:
+        """Those of an Arrow column."""
         _, offsets, data = column.buffers()
-        self.offsets = np.frombuffer(offsets, np.int32, len(column) + 1) if len(column) else np.zeros(1, np.int32)
-        self.data = memoryview(data or b"")[: int(self.offsets[-1])]
+        found = np.frombuffer(offsets, np.int32, len(column) + 1) if len(column) else np.zeros(1, np.int32)
+        return cls(found, memoryview(data or b"")[: int(found[-1])])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

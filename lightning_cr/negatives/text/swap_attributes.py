@@ -36,6 +36,8 @@ class SwapAttributes(FluentRule):
         coverage: As of :class:`FluentRule`.
     """
 
+    settled = True
+
     def __init__(self, *, moves: bool = True, coverage: float = 0.3) -> None:
         super().__init__(coverage=coverage)
         self.moves = moves
@@ -158,6 +160,8 @@ def _exchangeable(one: Quality, first: NounPhrase, other: Quality, second: NounP
         return False
     for concept in one.concepts:
         if concept.fits(first.head) and concept.fits(second.head):
+            if concept.number == "plural" and not (first.plural and second.plural):
+                return False  # "lots of grass", but no "two grass"
             return any(
                 counterpart in concept.alternatives and counterpart.fits(first.head) for counterpart in other.concepts
             )

@@ -20,6 +20,8 @@ class SwapNounPhrases(FluentRule):
     the caption does not (see :class:`Assertions`). Options: :class:`FluentRule`.
     """
 
+    settled = True
+
     def __init__(self, *, coverage: float = 0.28) -> None:
         super().__init__(coverage=coverage)
 

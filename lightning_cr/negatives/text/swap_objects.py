@@ -29,6 +29,8 @@ class SwapObjects(FluentRule):
     :class:`FluentRule`.
     """
 
+    settled = True
+
     def __init__(self, *, coverage: float = 0.33) -> None:
         super().__init__(coverage=coverage)
 

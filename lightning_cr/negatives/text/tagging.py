@@ -134,7 +134,9 @@ def _mend(words: list[str], tags: list[str]) -> list[str]:
         before = tags[i - 1] if i else ""
         after = tags[i + 1] if i < last else "."
         word = words[i]
-        if tag == "VB":
+        if word.isdecimal():
+            tags[i] = "CD"  # "2" and "4", which it reads as "to" and "for"
+        elif tag == "VB":
             if before in _OPENS_NOUN or (before == "IN" and after in ("IN", ".", "CC")):
                 tags[i] = "NN"  # "a sink", "a stop sign"
             elif before == "NN" and after in ("IN", ".", "CC", "VBZ", "VBG"):

@@ -132,3 +132,9 @@ def test_door_zeroes_empty_slots_for_everyone() -> None:
     moved: Any = Constant()(make_features())
     assert (moved.negative_image[:, 0] == 1).all()
     assert (moved.negative_image[:, 1] == 0).all()
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
+def test_a_step_of_no_length_is_refused(scale: float) -> None:
+    with pytest.raises(ConfigError, match=r"^scale: .* must be greater than 0"):
+        VisualPerturbation(scale=scale)

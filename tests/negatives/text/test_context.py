@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.text import ConcretePlant, ReplaceAttribute, ReplaceObject, ReplaceRelation, TextNegatives
-from lightning_cr.negatives.text.context import CorpusContext, balance, pick
+from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.lexicon import Lexicon
 from lightning_cr.negatives.text.tagging import Tagger
 
@@ -70,47 +69,13 @@ def test_a_word_at_either_end_has_the_end_for_a_neighbour():
     assert found == pytest.approx([weights[1] / sum(weights)])
 
 
-def test_balanced_words_are_put_in_as_often_as_taken_out():
-    rng = random.Random(0)
-    words = ["man", "woman", "boy", "girl"]
-    shares = [0.7, 0.15, 0.1, 0.05]
-    captions = []
-    for _ in range(400):
-        places = rng.choices(words, shares, k=2)
-        changes = [(old, new, shares[words.index(new)]) for old in places for new in words if new != old]
-        captions.append(changes)
-    for reluctance in (0.0, 0.05):
-        plain, balanced = ({}, balance(captions, reluctance))
-        wrong = []
-        for factors in (plain, balanced):
-            put_in, taken_out = Counter(), Counter()
-            for index, changes in enumerate(captions * 20):
-                chosen = pick(changes, factors, reluctance, random.Random(index))
-                if chosen is not None:
-                    taken_out[changes[chosen][0]] += 1
-                    put_in[changes[chosen][1]] += 1
-            wrong.append(sum(abs(put_in[w] - taken_out[w]) for w in words) / sum(put_in.values()))
-        assert wrong[1] < 0.25 * wrong[0], (reluctance, wrong)
-
-
-def test_a_change_is_drawn_by_its_weight_and_reluctance_leaves_slots_empty():
-    changes = [("cat", "dog", 0.3), ("cat", "cow", 0.1)]
-    drawn = Counter(pick(changes, {}, 0.0, random.Random(seed)) for seed in range(4000))
-    assert drawn[0] / 4000 == pytest.approx(0.75, abs=0.03)
-    assert None not in drawn
-    drawn = Counter(pick(changes, {"dog": 2.0}, 0.7, random.Random(seed)) for seed in range(4000))
-    assert drawn[0] / 4000 == pytest.approx(0.6 / 1.4, abs=0.03)
-    assert drawn[None] / 4000 == pytest.approx(0.5, abs=0.03)
-    assert pick([], {}, 0.0, random.Random(0)) is None
-    assert pick([("a", "b", 0.0)], {}, 0.0, random.Random(0)) == 0, "something is changed though nothing is likely"
-
-
 def test_what_was_learned_decides_what_is_put_in():
     door = TextNegatives(rules={"replace_obj": ReplaceObject()})
     caption = TAGGER("A man riding a horse.")
     plain = Counter(door(caption, random.Random(seed))[0].replacement for seed in range(300))
     door.learn([TAGGER(text) for text in CORPUS])
-    learned = Counter(door(caption, random.Random(seed))[0].replacement for seed in range(300))
+    made = [door(caption, random.Random(seed))[0] for seed in range(300)]
+    learned = Counter(negative.replacement for negative in made if negative is not None)
     seen = {"bike", "dog", "cat", "elephant", "couch", "bed", "fire truck", "horse"}
     assert set(learned) <= seen
     assert len(set(plain) - seen) > 5
@@ -135,7 +100,7 @@ def test_what_is_learned_does_not_depend_on_the_hash_seed():
         "from lightning_cr.negatives.text.tagging import Tagger\n"
         "t = Tagger(); texts = ['A man riding a horse.', 'A woman on a bike near a dog.', 'Two cats on a bed.'] * 5\n"
         "d = TextNegatives(rules={'o': ReplaceObject()}); d.learn([t(x) for x in texts])\n"
-        "print([d(x, random.Random(i))[0].text for i, x in enumerate(texts)])"
+        "print([d(x, random.Random(i)) for i, x in enumerate(texts)])"
     )
     said = {
         subprocess.run(
@@ -144,11 +109,6 @@ def test_what_is_learned_does_not_depend_on_the_hash_seed():
         for seed in ("1", "2")
     }
     assert len(said) == 1
-
-
-def test_reluctance_is_checked_at_once():
-    with pytest.raises(ConfigError, match="reluctance is -1"):
-        ReplaceObject(reluctance=-1)
 
 
 @pytest.mark.skipif(not KARPATHY.is_file(), reason=f"no captions at {KARPATHY}; set LIGHTNING_CR_TEST_DATA")

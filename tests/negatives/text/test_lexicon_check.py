@@ -1,4 +1,6 @@
 import importlib.util
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +71,12 @@ def test_each_mistake_has_its_line(script, tmp_path, old, new, line, says):
 
 
 def test_a_quality_may_be_in_two_groups(script, tmp_path):
-    assert findings(script, tmp_path, GOOD.replace("attributes:", "attributes:\n  other: [red, green]")) == []
+    assert (
+        findings(
+            script, tmp_path, GOOD.replace("attributes:", "attributes:\n  other: {of: [animals], words: [red, green]}")
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize("text", ["objects: [", "- a", "", "thing: {}"])
@@ -80,6 +87,8 @@ def test_what_is_no_lexicon_is_one_line(script, tmp_path, text):
 
 
 class FakeWordNet:
+    source = "none"  # has no words to put in
+
     def knows(self, word, pos):
         return True
 
@@ -132,11 +141,12 @@ class Everything(FakeWordNet):
 
 def test_what_the_rules_put_in_is_judged(script, tmp_path, capsys):
     captions, lexicon = tmp_path / "captions.json", tmp_path / "lexicon.yaml"
-    captions.write_text('[{"image": "a.jpg", "caption": ["A dog on a red chair.", "A cat on a blue couch."]}]')
+    said = ["A dog on a red chair.", "A cat on a blue couch."] * 10
+    captions.write_text(json.dumps([{"image": "a.jpg", "caption": said}]))
     lexicon.write_text(GOOD)
     wrong = script.measure(captions, str(lexicon), Everything())
     said = capsys.readouterr().out
-    assert "attribute, drawn evenly: 2 negatives, 2 pairs of words, 2 negatives wrong" in said
-    assert "  'red' > 'blue' are synonyms (1)" in said
-    assert "relation, learned: 2 negatives, 1 pairs of words, 0 negatives wrong" in said  # no verbs
+    assert "attribute, drawn evenly: 20 negatives, 2 pairs of words, 20 negatives wrong" in said
+    assert "  'red' > 'blue' are synonyms (10)" in said
+    assert re.search(r"relation, drawn evenly: \d+ negatives, 1 pairs of words, 0 negatives wrong", said)  # no verbs
     assert wrong >= 8

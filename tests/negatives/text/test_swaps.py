@@ -12,7 +12,7 @@ import pytest
 
 from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.text import SwapAttributes, SwapNounPhrases, SwapObjects, TextNegatives
-from lightning_cr.negatives.text.flows import Flow, balance_flows, runs
+from lightning_cr.negatives.text.flows import Flow, balance_flows
 from lightning_cr.negatives.text.inflection import article
 from lightning_cr.negatives.text.lexicon import Lexicon
 from lightning_cr.negatives.text.ngrams import NGrams
@@ -114,28 +114,55 @@ def test_the_likely_place_is_preferred():
     for text in ["a man on a horse .", "a woman on a horse .", "a man on a bike ."] * 5:
         ngrams.count(text.split())
     ngrams.prune()
-    seen, unseen = (text.split() for text in ("a woman on a bike .", "a bike on a woman ."))
+    seen, unseen = (ngrams.numbers(text.split()) for text in ("a woman on a bike .", "a bike on a woman ."))
     assert ngrams.likelihood(seen, 0, 6) > ngrams.likelihood(unseen, 0, 6)
 
 
+def test_runs_are_all_that_a_stretch_is_part_of():
+    ngrams = NGrams()
+    ngrams.count(["a", "man", "on", "a", "horse"])
+    one, other = (ngrams.numbers(f"a man {word} a horse".split()) for word in ("on", "horse"))
+    whole = [set(ngrams.runs(words, 0, 5)) for words in (one, other)]
+    part = [set(ngrams.runs(words, 2, 3)) for words in (one, other)]
+    assert len(part[0]) == 6  # itself, two pairs, three triples
+    assert whole[0] - whole[1] <= part[0] <= whole[0]
+    assert whole[1] - whole[0] <= part[1] <= whole[1]
+
+
+def _exchanges(words, other, likelihood=0.0):
+    """A caption and its one edit, words and runs being numbers."""
+    ngrams = NGrams()
+    ngrams.count(["a", "x", "y", "b"])
+    old, new = (ngrams.numbers(["a", word, "b"]) for word in (words, other))
+    return ngrams.runs(old, 0, 3), [Flow(likelihood, ngrams.runs(new, 1, 2), ngrams.runs(old, 1, 2))]
+
+
 def test_balance_brings_in_as_many_as_it_takes_out():
-    captions, flows = [], []
     rng = random.Random(0)
-    for _ in range(600):
-        one = rng.choice(["x", "x", "y"])
-        other = "y" if one == "x" else "x"
-        captions.append(["a", one, "b"])
-        new = ["a", other, "b"]
-        put_in = [run for run in runs(new) if run not in runs(captions[-1])]
-        taken_out = [run for run in runs(captions[-1]) if run not in runs(new)]
-        flows.append([Flow(0.0, put_in, taken_out)])
+    said = [rng.choice("xxy") for _ in range(600)]
+    captions, flows = zip(*(_exchanges(one, "y" if one == "x" else "x") for one in said), strict=True)
     for coverage in (0.2, 0.5):
         factors, reluctance = balance_flows(captions, flows, coverage)
         drawn = [found[0].weight(factors) for found in flows]
         shares = [weight / (weight + reluctance) for weight in drawn]
         assert sum(shares) / 600 == pytest.approx(coverage, abs=0.03)
-        into_y = sum(s for s, words in zip(shares, captions, strict=True) if words[1] == "x")
+        into_y = sum(s for s, one in zip(shares, said, strict=True) if one == "x")
         assert into_y / sum(shares) == pytest.approx(0.5, abs=0.1)
+
+
+def test_what_cannot_be_balanced_is_left_out_while_it_can_be():
+    said = ["x", "y", "z"] * 200  # x and y become each other, z becomes w, which no caption has
+    ngrams = NGrams()
+    ngrams.count(["a", "x", "y", "z", "w", "b"])
+    captions, flows = [], []
+    for one in said:
+        old, new = (ngrams.numbers(["a", word, "b"]) for word in (one, dict(x="y", y="x", z="w")[one]))
+        captions.append(ngrams.runs(old, 0, 3))
+        flows.append([Flow(3.0 if one == "z" else 0.0, ngrams.runs(new, 1, 2), ngrams.runs(old, 1, 2))])
+    factors, reluctance = balance_flows(captions, flows, 0.5)
+    shares = [found[0].weight(factors) / (found[0].weight(factors) + reluctance) for found in flows]
+    assert sum(shares) / 600 == pytest.approx(0.5, abs=0.03)
+    assert sum(share for share, one in zip(shares, said, strict=True) if one == "z") / sum(shares) < 0.1
 
 
 def test_capitals_do_not_spell_out_words():

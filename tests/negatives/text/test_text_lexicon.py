@@ -96,7 +96,17 @@ def test_unknown_name_and_missing_file():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("objects: {animals: [cat = kitty, dog, kitty]}", "names 'kitty' twice"),
+        ("objects: {animals: [cat = kitty, dog, kitty]}", "line 1: names 'kitty' a second time"),
+        ("objects:\n  pets: [cat, dog]\n  farm: [cow,\n    -cat]", r"line 4: names 'cat'.*after line 2 \('pets'\)"),
+        ("objects:\n  pets: [cat]\n  farm: [cow]\n  pets: [dog]", "line 4: has 'pets' a second time.*after line 2"),
+        ("objects: {pets: [cat]}\nfixed: [a]\nobjects: {farm: [cow]}", "line 3: has 'objects' a second time"),
+        ("objects:\n  pets: [cat]\n  farm: []", "line 3: the group 'farm' of 'objects' has no words"),
+        ("objects:\n  pets:\n  farm: [cow]", "line 2: the group 'pets' of 'objects' has no words"),
+        ("attributes:\n  sizes: {words: }", "line 2: the group 'sizes' of 'attributes' has no words"),
+        ("attributes: {sizes: {of: [cat]}}", "line 1: the group 'sizes' of 'attributes' has no words"),
+        ("attributes:\n  ages: [old]\n  looks: [new,\n  old]", "line 4: names 'old'.*limit the first group by of or"),
+        ("attributes: {ages: {not_of: [], words: [old, new, old]}}", "line 1: names 'old' a second time"),
+        ("compounds: {player: [tennis, golf, tennis]}", "line 1: names 'tennis' a second time"),
         ("object: {animals: [cat]}", r"section 'object'.*Did you mean 'objects'\?"),
         ("- cat", "not a lexicon"),
         ("objects: {animals: [cat", "cannot be read"),
@@ -113,6 +123,16 @@ def test_faulty_files_are_refused(tmp_path, content, message):
     path.write_text(content)
     with pytest.raises(DataError, match=message):
         load(path)
+
+
+def test_a_word_may_be_of_two_groups_where_each_is_used(tmp_path):
+    path = tmp_path / "words.yaml"
+    path.write_text(
+        "objects: {people: [man, girl], things: [car, bus]}\n"
+        "attributes: {ages: {of: [people], words: [old, young]}, ages_of_things: [old, new]}\n"
+        "compounds: {player: [tennis, golf], court: [tennis, squash]}\n"
+    )
+    assert len(load(path).words["old"].qualities) == 2
 
 
 def test_no_section_is_left_over():

@@ -29,6 +29,9 @@ def test_tokens_are_the_text_at_their_places():
         ("A man surfing on a wave", "surfing", "VBG"),
         ("Young boy with a dog", "Young", "JJ"),
         ("A MAN WITH A RED HAT", "RED", "JJ"),
+        *((f"A group of {digit} dogs on a bed", digit, "CD") for digit in "0123456789"),
+        ("2 men on a bench", "2", "CD"),
+        ("1/2 of a pizza", "2", "CD"),
     ],
 )
 def test_mends_the_pattern_tagger(caption, word, tag):

