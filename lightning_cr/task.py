@@ -85,6 +85,7 @@ class CompositionTask(pl.LightningModule):
         self.optimizer_config = optimizer
         self.start = Start(encoder.pretrained)
         self.encoder = build_encoder(encoder)
+        self.start.seen(self.encoder)
         self.losses = nn.ModuleDict(losses)
         self.image_negatives = image_negatives
         self.kinds: tuple[str, ...] | None = None

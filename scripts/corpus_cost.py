@@ -1,6 +1,6 @@
 """What learning from a corpus costs at the size of COCO: seconds, and the memory of the main process and the workers.
 
-    python scripts/corpus_cost.py ../shared/data/retrieval/coco_karpathy_test.json --captions 600000
+    python scripts/corpus_cost.py coco_karpathy_test.json --captions 600000
 
 The captions of the file are multiplied by false ones, made from them by a replacement each, so that pairs and
 triples of words grow about as they do with more captions. Annotating so many takes minutes the first time; ``--cache``

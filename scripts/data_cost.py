@@ -1,6 +1,6 @@
 """What a training sample costs to load, and which share of that the text negatives are, on one core.
 
-    python scripts/data_cost.py ../shared/data/photos/train2017 ../shared/data/retrieval/coco_karpathy_test.json
+    python scripts/data_cost.py train2017 coco_karpathy_test.json
 
 Pictures are enlarged to COCO's usual 640 pixels where they are smaller, and written anew as JPEG; reading, decoding,
 cropping and resizing to 224, tags and tokens are what training does with ``configs/ahnpl.yaml`` and

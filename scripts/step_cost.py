@@ -4,7 +4,7 @@ The public trainers (NegCLIP, CE-CLIP, AHNPL) encode every text at the full 77 t
 ones, which hold the text ``###``. Here only the negatives that exist are encoded, cut to the longest text of the batch.
 Both ways run alternately in one process, with the same weights and the same loss, which must come out the same.
 
-    python scripts/step_cost.py --captions ../shared/data/retrieval/coco_karpathy_test.json
+    python scripts/step_cost.py --captions coco_karpathy_test.json
 
 Pixels are random (no picture changes the cost); the weights are random and stay as they are: AdamW steps with rate 0.
 """
@@ -126,7 +126,7 @@ class Step:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--captions", type=Path, default=Path("../shared/data/retrieval/coco_karpathy_test.json"))
+    parser.add_argument("--captions", type=Path, required=True, help="COCO captions in JSON, as of 2210.01936")
     parser.add_argument("--name", default="ViT-B-32-quickgelu")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=5)

@@ -26,7 +26,7 @@ class Start:
     Attributes:
         pretrained: ``pretrained`` of the configuration.
         rng: State of torch's global generator, for what no file says: random weights, heads that a tower lacks.
-        fingerprint: Digest of the weights, once they were built; empty before.
+        fingerprint: Digest of the weights; empty where they were never seen.
     """
 
     pretrained: str
@@ -56,6 +56,10 @@ class Start:
             )
         self.fingerprint = found
         return encoder.requires_grad_(False).eval()
+
+    def seen(self, encoder: Encoder) -> None:
+        """Takes the digest of the initial weights, by which others in their place are noticed."""
+        self.fingerprint = _fingerprint(encoder)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""

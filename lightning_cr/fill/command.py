@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,11 +18,12 @@ from lightning_cr.look.captions import read_captions
 from lightning_cr.look.command import progress_bar
 from lightning_cr.look.table import printable
 from lightning_cr.negatives.text import AnnotatedCaption, TextNegatives
-from lightning_cr.negatives.text.annotation import AnnotatedCorpus
-from lightning_cr.negatives.text.candidates import Role
+from lightning_cr.negatives.text.annotation import AnnotatedCorpus, code_digest
+from lightning_cr.negatives.text.candidates import Candidate, Role
 from lightning_cr.negatives.text.filling import Filling, Place
 from lightning_cr.negatives.text.fills import Fill, Fills, read_about, shards_in, write_fills
 from lightning_cr.negatives.text.lexicon import Lexicon
+from lightning_cr.negatives.text.reading import Reading
 from lightning_cr.negatives.text.tagging import Tagger
 from lightning_cr.negatives.text.wordnet import WordNet
 
@@ -136,6 +138,7 @@ def _about(options: Namespace, model: MaskedModel, filling: Filling) -> dict[str
         "tagger": Tagger(options.tagger).version,
         "weights": model.digest,
         "lexicon file": lexicon,
+        "code": [code_digest(sys.modules[part.__module__].__file__) for part in (Candidate, Filling, Lexicon, Reading)],
     }
 
 

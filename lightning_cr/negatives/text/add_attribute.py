@@ -25,6 +25,9 @@ _RARE = 0.02
 """Share of a thing's mentions up to which a word is added that the lexicon does not know, and whose kind nobody can
 tell; those that are said of a thing more often may hold for many of which they are not said."""
 
+_SILENT = 50
+"""Mentions of a thing from which on a kind of quality that none names goes without saying (the colour of snow)."""
+
 _PRIOR = 4.0
 """Mentions of a quality that what is said of all things of a sort is worth against what is said of one."""
 
@@ -94,6 +97,8 @@ class AddAttribute(AddingRule):
                 if kind == _UNKNOWN:
                     most = _RARE * mentions[name]
                     found.update({(word, (kind,)): count for word, count in own.items() if 1 < count <= most})
+                    continue
+                if not own and kind != _STATE and mentions[name] >= _SILENT:
                     continue
                 of = {word: self._kinds(word, thing) if kind != _STATE else (kind,) for word in wide}
                 shares = {word: share for word, share in mixed(own, wide, _PRIOR).items() if kind in of[word]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -93,6 +94,11 @@ class TextRule(ABC):
         rule._arguments = {str(at): _fixed(value) for at, value in enumerate(args)}
         rule._arguments |= {name: _fixed(value) for name, value in kwargs.items()}
         return rule
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that the settings name and whose content decides what the rule makes."""
+        return ()
 
     @property
     def options(self) -> dict[str, Any]:

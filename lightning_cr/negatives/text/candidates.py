@@ -13,7 +13,7 @@ __all__ = ["Candidate", "Role", "attributes", "candidates", "excludes", "objects
 
 Role = Literal["object", "attribute", "relation"]
 
-_WIDE = frozenset(("animal", "area", "body", "persons", "shapes", "stuff", "venues"))
+_WIDE = frozenset(("animal", "areas", "body", "persons", "shapes", "stuff", "venues"))
 """Groups with members that may be of another group: a machine is a car, a penguin a bird, a stadium a building."""
 
 _CARRIED_ALONG = frozenset(("in", "with", "wearing", "on"))

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal, get_args
 
 from lightning_cr.errors import ConfigError, suggest
@@ -83,6 +84,11 @@ class ConcretePlant(ReplacingRule):
         self.temperature = temperature
         self.concepts = frozenset(concepts)
         self.concreteness = Concreteness(norms)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The norms."""
+        return (self.concreteness.path,)
 
     def candidates(self, reading: Reading) -> list[Candidate]:
         """All concepts that take part."""

@@ -68,7 +68,7 @@ class Concreteness:
     def __init__(self, source: str = _PACKAGE) -> None:
         self.source = source
         self.counts: Counter[str] = Counter()
-        self._path = _find(source)
+        self.path = _find(source)
 
     def __reduce__(self) -> tuple[type[Concreteness], tuple[str]]:
         # A spawned DataLoader worker reads the file again: quicker than unpickling 40,000 entries with every rule.
@@ -81,7 +81,7 @@ class Concreteness:
         Raises:
             DataError: The file cannot be read, or is laid out otherwise.
         """
-        return _load(self._path)
+        return _load(self.path)
 
     @property
     def coverage(self) -> float:

@@ -30,12 +30,10 @@ class CorpusContext:
     """Counts of words and of the lexicon's phrases with the word before and the word behind.
 
     Attributes:
-        captions: How many were counted.
         ngrams: How likely whole captions are.
     """
 
     def __init__(self) -> None:
-        self.captions = 0
         self.ngrams = NGrams()
         self._total = 0
         self._forms: Counter[str] = Counter()
@@ -58,7 +56,6 @@ class CorpusContext:
                     for at in range(start, end):
                         self._add(words, at, at + 1)
             self.ngrams.count(words)
-            self.captions += 1
         self.ngrams.prune()
         self._total = max(1, sum(self._forms.values()))
         # k p(l): what a neighbour is worth beside a word with which it was never seen

@@ -109,7 +109,7 @@ class Game:
     def play(self, coverage: float, most: float, rounds: int) -> tuple[dict[int, float], float]:
         """Finds the factors, and the weight of no edit; see :func:`balance_flows`."""
         if not len(self.of):
-            return {}, 0.0
+            return {}, math.exp(MOST)  # nothing is drawn of what was never weighed
         wanted = min(coverage * self.size, most * len(np.unique(self.of)))
         moved, factors = np.zeros((2, len(self.runs)))
         late = rounds // 2

@@ -1,4 +1,4 @@
-"""The base of swaps and additions: all edits of a caption are listed, and drawn by how the result reads."""
+"""The base of most rules: all edits of a caption are listed, and drawn by how the result reads."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lightning_cr.negatives.text.base import AnnotatedCaption, Choices, Negative
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.drawing import drawn, shares
 from lightning_cr.negatives.text.flows import Flow, balance_flows
+from lightning_cr.negatives.text.inflection import article
 from lightning_cr.negatives.text.ngrams import NGrams
 from lightning_cr.negatives.text.reading import Reading, read
 from lightning_cr.negatives.text.rewriting import raw, rewrite
@@ -164,4 +165,12 @@ def plain_words(reading: Reading) -> list[str]:
 
 
 def _text(caption: AnnotatedCaption, piece: tuple[int, int] | str) -> str:
-    return piece if isinstance(piece, str) else raw(caption, *piece)
+    """The words of a piece, with the right article where its author put a wrong one ("a elephant")."""
+    if isinstance(piece, str):
+        return piece
+    text = raw(caption, *piece)
+    first, space, rest = text.partition(" ")
+    if rest and first in ("a", "an"):
+        word = rest.split()[0]
+        return f"{article(word.lower() if caption.text.isupper() else word)}{space}{rest}"
+    return text

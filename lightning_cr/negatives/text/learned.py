@@ -1,8 +1,7 @@
 """What rules have learned from a corpus, on disk beside its annotation: learned once, read at every start after.
 
 One file holds the corpus's counts, one file each rule's state. A file is written whole and named by a digest of all
-that decides its content (captions, tags, lexicon, rule, options, code), so nothing is ever stale. Arrays are mapped
-from the file, so that processes share them.
+that decides its content (captions, tags, lexicon, rule, options, their files, code), so nothing is ever stale.
 
 The files are pickles, and are read by an unpickler that makes nothing but plain values, NumPy arrays and objects of
 the text negatives' own classes and of the classes in the rules' modules: no file can have it call anything else.
@@ -79,7 +78,7 @@ class LearnedFiles:
             learn: Has it learn from :meth:`counts` and the corpus.
         """
         path = self._path(_identity(rule))
-        allowed = {_OWN, *(base.__module__ for base in type(rule).__mro__)}
+        allowed = {_OWN, *(base.__module__ for base in type(rule).__mro__)} - {"abc", "builtins"}
         state = self._read(path, allowed)
         if state is None:
             learn(rule)
@@ -163,7 +162,8 @@ def _state(rule: TextRule) -> dict[str, Any]:
 
 
 def _identity(rule: TextRule) -> list[object]:
-    return [f"{type(rule).__module__}.{type(rule).__qualname__}", rule.options, _modules(rule)]
+    contents = [hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() for path in rule.files]
+    return [f"{type(rule).__module__}.{type(rule).__qualname__}", rule.options, contents, _modules(rule)]
 
 
 def _modules(rule: TextRule) -> list[str]:

@@ -21,7 +21,7 @@ from lightning_cr.negatives.text.ngrams import BEGIN, BITS, END, PAIRS, NGrams
 __all__ = ["Addition", "LengthBalance"]
 
 _CAPTIONS = 40
-"""A length that fewer captions have is taken together with the longest that has as many."""
+"""Lengths that fewer captions reach are taken together."""
 
 _REMEMBERED = 200_000
 _ONE, _THREE = (1 << BITS) - 1, (1 << 3 * BITS) - 1
@@ -130,7 +130,7 @@ class LengthBalance:
             rounds: How often the classifier and the additions answer each other.
         """
         if not any(additions):
-            return cls(ngrams, {}, [0.0], 0.0)
+            return cls(ngrams, {}, [0.0], math.exp(MOST))  # nothing is drawn of what was never weighed
         numbers = [ngrams.numbers(words) for words in captions]
         growths = [_grown(words, found, ngrams) for words, found in zip(numbers, additions, strict=True)]
         game = _LengthGame([ngrams.runs(words, 0, len(words)) for words in numbers], growths)
@@ -184,7 +184,8 @@ class _LengthGame(Game):
     def __init__(self, captions: Sequence[Sequence[int]], growths: Sequence[Sequence[_Growth]]) -> None:
         super().__init__(captions, growths)
         lengths = np.array([sum(run < PAIRS for run in found) for found in captions])
-        last = int(np.flatnonzero(np.bincount(lengths) >= min(_CAPTIONS, len(captions) // 4)).max())
+        longer = np.bincount(lengths)[::-1].cumsum()[::-1]  # captions of a length or longer
+        last = int(np.flatnonzero(longer >= min(_CAPTIONS, len(captions))).max())
         self.lengths = np.minimum(lengths, last)
         self.made = np.minimum([growth.length for found in growths for growth in found], last)
         self.there = np.maximum(np.bincount(self.lengths), 1)

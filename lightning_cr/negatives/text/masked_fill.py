@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 from lightning_cr.errors import ConfigError, DataError, suggest
 from lightning_cr.negatives.text.candidates import Candidate, Role
-from lightning_cr.negatives.text.fills import Fills
+from lightning_cr.negatives.text.fills import Fills, shards_in
 from lightning_cr.negatives.text.reading import Reading
 from lightning_cr.negatives.text.replacing import ReplacingRule
 
@@ -44,6 +45,11 @@ class MaskedFill(ReplacingRule):
         self.role = role
         self.fills = Fills(source)
         self._strangers = 0
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What was filled in."""
+        return tuple(shards_in(Path(self.fills.folder)))
 
     def candidates(self, reading: Reading) -> Iterator[Candidate]:
         """The places that were filled."""

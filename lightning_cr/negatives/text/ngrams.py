@@ -1,4 +1,4 @@
-"""How likely a corpus finds a run of words: what tells a swap that reads like a caption from one that does not."""
+"""How likely a corpus finds a run of words: what tells an edit that reads like a caption from one that does not."""
 
 from __future__ import annotations
 

@@ -42,9 +42,12 @@ def rewrite(
         replacement: For the record.
 
     Returns:
-        The negative, or None where the caption would only change in capitals or white space.
+        The negative, or None where the caption would only change in capitals or white space, or where a slip of its
+        author's is in the way: half a hyphened word, two articles in a row.
     """
     text, tokens = caption.text, caption.tokens
+    if any(_is_half(caption, start, end) or _has_two_articles(caption, start) for start, end, _ in edits):
+        return None
     pieces: list[str] = []
     done = 0
     first = -1
@@ -73,6 +76,17 @@ def rewrite(
     if result.lower().split() == text.lower().split():
         return None
     return Negative(result, kind, original, replacement, first, done)
+
+
+def _is_half(caption: AnnotatedCaption, start: int, end: int) -> bool:
+    """Whether a hyphen joins the tokens to what stands beside them ("walkie- talkie", "the beach--kite flying")."""
+    text, tokens = caption.text, caption.tokens
+    return text[tokens[end - 1].end :][:1] == "-" or text[: tokens[start].start][-1:] == "-"
+
+
+def _has_two_articles(caption: AnnotatedCaption, start: int) -> bool:
+    """Whether two articles stand before a token ("over a an airport")."""
+    return start > 1 and all(token.text.lower() in ("a", "an") for token in caption.tokens[start - 2 : start])
 
 
 def _cased(caption: AnnotatedCaption, token: int, new: str) -> str:

@@ -70,7 +70,8 @@ def _write(caption: AnnotatedCaption, order: list[int], changed: list[int], kind
     for at in range(first, last):
         word = words[at]
         if word.lower() in ("a", "an") and at + 1 < len(words):
-            word = _like(word, article(words[at + 1]))
+            following = words[at + 1]
+            word = _like(caption, word, article(following.lower() if text.isupper() else following))
         if at > first:
             between = text[tokens[at - 1].end : tokens[at].start]
             # A mark may have stood where a word comes now ("road.").
@@ -80,8 +81,10 @@ def _write(caption: AnnotatedCaption, order: list[int], changed: list[int], kind
     return rewrite(caption, [(first, last, new)], kind, raw(caption, first, last), new)
 
 
-def _like(old: str, new: str) -> str:
-    return new.upper() if old == "AN" else new.capitalize() if old[0].isupper() else new
+def _like(caption: AnnotatedCaption, old: str, new: str) -> str:
+    if caption.text.isupper():
+        return new.upper()
+    return new.capitalize() if old[0].isupper() else new
 
 
 def _nouns_and_adjectives(tags: Sequence[str], rng: random.Random) -> list[int]:

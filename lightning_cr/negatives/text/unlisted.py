@@ -29,7 +29,6 @@ def check_wordnet(source: str, context: str) -> None:
 
     Raises:
         ConfigError: There is no corpus to say which of WordNet's words captions use.
-        DataError: WordNet is not there; the message has the command that gets it.
     """
     if source == "none":
         return
@@ -38,7 +37,6 @@ def check_wordnet(source: str, context: str) -> None:
             f"negatives.wordnet is '{source}', which needs a corpus to tell the words that captions use from WordNet's"
             " rare ones; set negatives.context to 'corpus', or negatives.wordnet to 'none'"
         )
-    WordNet(source)
 
 
 def find_unlisted(corpus: Iterable[AnnotatedCaption], lexicon: Lexicon, source: str) -> Unlisted:

@@ -112,19 +112,19 @@ def test_without_a_corpus_it_is_refused(folder):
     assert "\n" not in str(caught.value)
 
 
-def test_where_it_is_missing_the_command_is_named(tmp_path, monkeypatch):
+def test_where_it_is_missing_the_command_is_named_once_it_is_needed(tmp_path, monkeypatch):
     import nltk
 
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
     for source in ("nltk", str(tmp_path)):
         with pytest.raises(DataError, match=r"run: python -m nltk.downloader wordnet") as caught:
-            TextNegatives(context="corpus", wordnet=source)
+            TextNegatives(context="corpus", wordnet=source).learn([])
         assert "\n" not in str(caught.value)
 
 
 def test_the_real_one():
     if not Path("/usr/share/wordnet/data.noun").is_file():
         pytest.skip("no WordNet in /usr/share/wordnet; apt-get install wordnet-base wordnet-sense-index")
-    texts = ["A wheelchair by a dock.", "A hut by a dugout."] * 2
+    texts = ["A wheelchair by a dock.", "A hut by a dugout.", "A dugout.", "A hut."] * 2
     made = door("/usr/share/wordnet", texts)
     assert drawn(made, "A dugout.") == {("dugout", "hut")}
