@@ -65,13 +65,14 @@ class Job:
     name: str
     config: str
     overlay: str
+    lexicon: str
     flags: tuple[str, ...]
 
     @property
     def key(self) -> str:
         """Changes with all that decides the result."""
         recipe = (ROOT / "configs" / f"{self.config}.yaml").read_text()
-        return hashlib.sha256(repr((recipe, self.overlay, self.flags)).encode()).hexdigest()[:16]
+        return hashlib.sha256(repr((recipe, self.overlay, self.lexicon, self.flags)).encode()).hexdigest()[:16]
 
 
 class Ledger:
@@ -154,7 +155,17 @@ def _job(row: Row, plan: dict[str, Any], steps: int, rate: float, seed: int, *, 
     if tuning:
         flags.append(f"--data.benchmarks.scenes.init_args.seed={TUNING_SEED}")
     name = f"tuning/{row.name}/{rate:g}" if tuning else f"{row.name}/{seed}"
-    return Job(name, row.config, yaml.safe_dump(row.overlay), tuple(flags))
+    overlay = yaml.safe_dump(row.overlay)
+    return Job(name, row.config, overlay, _lexicon(plan) if "{lexicon}" in overlay else "", tuple(flags))
+
+
+def _lexicon(plan: dict[str, Any]) -> str:
+    """The scenes' lexicon with the plan's groups."""
+    text = (ROOT / "lightning_cr" / "negatives" / "text" / "lexicon_scenes.yaml").read_text()
+    words: dict[str, Any] = yaml.load(text, yaml.BaseLoader)
+    for section, groups in plan["lexicon"].items():
+        words[section] |= groups
+    return yaml.safe_dump(words)
 
 
 def trials_of(rows: list[Row], plan: dict[str, Any], steps: int) -> dict[str, list[Job]]:
@@ -198,7 +209,8 @@ def run(job: Job, ledger: Ledger, out: Path) -> str:
     folder = out / job.name.replace(" ", "_")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / "overlay.yaml").write_text(job.overlay)
+    (folder / "lexicon.yaml").write_text(job.lexicon)
+    (folder / "overlay.yaml").write_text(job.overlay.replace("{lexicon}", str(folder / "lexicon.yaml")))
     command = [sys.executable, str(ROOT / "scripts" / "evidence_run.py"), str(folder), job.config, *job.flags]
     threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     with (folder / "log.txt").open("wb") as log:
