@@ -50,7 +50,7 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 def write(plan: dict[str, Any], results: Results, rates: Mapping[str, float], docs: Path) -> None:
     """Puts each table between its markers in evidence.md, and draws its plot beside it."""
     page = docs / "evidence.md"
-    text = page.read_text()
+    text = page.read_text() if page.exists() else _blank(plan)
     against = plan["against"]
     recipes = [name for name in plan["recipes"] if any(results.get(name, ()))]
     before = next((run["before"] for runs in results.values() for run in runs if run and run["before"]), None)
@@ -69,6 +69,14 @@ def write(plan: dict[str, Any], results: Results, rates: Mapping[str, float], do
         text, "runtime", f"{len(seconds)} runs, {sum(seconds) / 3600:.1f} hours of one core, without the tuning."
     )
     page.write_text(text)
+
+
+def _blank(plan: dict[str, Any]) -> str:
+    """A page with a place for each table."""
+    parts = [("Recipes", "recipes"), ("Differences", "differences")]
+    parts += [(study["title"], study["name"]) for study in plan["ablations"]]
+    parts.append(("Runtime", "runtime"))
+    return "# Evidence\n" + "".join(f"\n## {title}\n\n<!-- {name} -->\n<!-- end -->\n" for title, name in parts)
 
 
 def _between(text: str, name: str, table: str) -> str:
