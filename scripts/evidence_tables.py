@@ -51,12 +51,15 @@ def write(plan: dict[str, Any], results: Results, rates: Mapping[str, float], do
     """Puts each table between its markers in evidence.md, and draws its plot beside it."""
     page = docs / "evidence.md"
     text = page.read_text() if page.exists() else _blank(plan)
+    if not any(run for runs in results.values() for run in runs):
+        raise SystemExit("nothing of this plan is measured yet; run python scripts/evidence.py")
     against = plan["against"]
     recipes = [name for name in plan["recipes"] if any(results.get(name, ()))]
     before = next((run["before"] for runs in results.values() for run in runs if run and run["before"]), None)
     text = _between(text, "recipes", _means(recipes, results, before, rates))
     text = _between(text, "differences", _differences(recipes, against, results))
-    _plot(docs / "evidence_recipes.png", recipes, results, "accuracy in %, mean and 95% interval over seeds")
+    if recipes:
+        _plot(docs / "evidence_recipes.png", recipes, results, "accuracy in %, mean and 95% interval over seeds")
     for study in plan["ablations"]:
         names = [name for name in [*study.get("with", ()), *(study.get("rows") or {})] if any(results.get(name, ()))]
         if not names:
