@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 import torch
@@ -64,6 +65,7 @@ def test_two_processes_annotate_once_and_learn_the_same(cli, tmp_path, tree):
     command = [sys.executable, "-m", "lightning_cr", *map(str, two)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list((tmp_path / "notes").iterdir())) == 1
+    made = Counter(path.suffix for path in (tmp_path / "notes").iterdir())
+    assert made == {".arrow": 1, ".learned": 1 + 5, ".compiled": 5}, "the corpus's counts, and what five rules learned"
     one, both = (losses(tmp_path / "runs" / name / "version_0") for name in ("one", "two"))
     assert both == pytest.approx(one, rel=2e-4)
