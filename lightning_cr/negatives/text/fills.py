@@ -6,10 +6,8 @@ found by a digest of its text, so a folder serves whatever source, order and spl
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ import pyarrow as pa
 
 from lightning_cr.errors import DataError
 from lightning_cr.negatives.text.candidates import Role
+from lightning_cr.negatives.text.shards import write_whole
 
 __all__ = ["Fill", "Fills", "read_about", "shards_in", "write_fills"]
 
@@ -146,19 +145,12 @@ def write_fills(path: Path, captions: Sequence[str], fills: Sequence[Sequence[Fi
         DataError: It cannot be written.
     """
     batch = _build(captions, fills, about)
-    temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        os.replace(temporary, path)
+        write_whole(path, batch)
     except OSError as error:
         raise DataError(
             f"fills cannot be written to '{path.parent}' ({error.strerror or error}); name a folder that is writable"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _build(captions: Sequence[str], fills: Sequence[Sequence[Fill]], about: dict[str, Any]) -> Any:

@@ -25,7 +25,7 @@ from lightning_cr.negatives.text.base import AnnotatedCaption, Token
 from lightning_cr.negatives.text.morphology import lemma
 from lightning_cr.negatives.text.tagging import Tagger
 
-__all__ = ["Phrase", "Ratings", "Shard", "StoredCaption", "Strings", "noun_phrases", "write_shard"]
+__all__ = ["Phrase", "Ratings", "Shard", "StoredCaption", "Strings", "noun_phrases", "write_shard", "write_whole"]
 
 _LONGEST = 65_535  # characters: what uint16 can point at
 _MANY_WORDS = 80  # what TextNegatives leaves alone unless told otherwise
@@ -236,17 +236,27 @@ def write_shard(path: Path, texts: list[str], tagger: Tagger, concreteness: Rati
         DataError: It cannot be written, the tagger's data is missing, or the ratings do not fit the tokens.
     """
     batch = _build(texts, tagger, concreteness)
+    try:
+        write_whole(path, batch)
+    except OSError as error:
+        raise DataError(
+            f"annotations cannot be written to '{path.parent}' ({error.strerror or error}); give a folder that is"
+            " writable and has space"
+        ) from error
+
+
+def write_whole(path: Path, batch: Any) -> None:
+    """Writes one record batch as an Arrow file that is there whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
             writer.write_batch(batch)
         os.replace(temporary, path)
-    except OSError as error:
-        raise DataError(
-            f"annotations cannot be written to '{path.parent}' ({error.strerror or error}); give a folder that is"
-            " writable and has space"
-        ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
