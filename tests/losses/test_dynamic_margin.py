@@ -56,6 +56,10 @@ def test_weight_0_leaves_the_rank_alone() -> None:
         ({"positive_margin": 20.0}, "positive_margin: 20.0 is no cosine"),
         ({"positive_weight": -1.0}, "positive_weight: -1.0 is negative"),
         ({"rank_weight": -0.5}, "rank_weight: -0.5 is negative"),
+        (
+            {"positive_weight": 0.0, "rank_weight": 0.0},
+            "positive_weight and rank_weight: both are 0.*; set one above 0, or take the loss out",
+        ),
         ({"max_divisor": 0.0}, "max_divisor: 0.0 must be greater than 0"),
     ],
 )
