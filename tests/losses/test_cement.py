@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from loss_harness import Case, LossTests, bound, gradients, logit, make_features
+from loss_features import bound, gradients, logit, make_features
+from loss_harness import Case, LossTests
 
 from lightning_cr.batch import Features
 from lightning_cr.errors import ConfigError

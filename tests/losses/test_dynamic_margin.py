@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from loss_harness import Case, LossTests, bound, gradients, logit, make_features
+from loss_features import bound, gradients, logit, make_features
+from loss_harness import Case, LossTests
 from test_cross_modal_rank import rank_by_loops
 
 from lightning_cr.batch import Features
