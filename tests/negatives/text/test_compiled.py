@@ -254,15 +254,28 @@ class Claims(SwapObjects):
         return rng.sample(found, min(len(found), 1))
 
 
+class Forgets(TextRule):
+    """A rule that says it is settled, and cannot say what it may make."""
+
+    settled = True
+
+    def __call__(self, caption, kind, rng):
+        return Negative(caption.text.upper() + "!", kind, "", "", 0, len(caption.text))
+
+
 def test_users_rules(tmp_path, caplog):
     assert not compiled.is_settled(Own())
     quick, direct, corpus = both({"own": Own(), "shouts": Shouts()}, tmp_path)
     assert made(quick, corpus) == made(direct, corpus)
     assert len(contents(tmp_path)) == len(corpus.paths)
     assert not caplog.records
-    quick, direct, corpus = both({"claims": Claims()}, tmp_path / "claims")
-    assert "a rule that says it is settled asks for randomness" in caplog.text
-    assert made(quick, corpus) == made(direct, corpus)
+    for rule, said in (
+        (Claims(), "a rule that says it is settled asks for randomness"),
+        (Forgets(), "'Forgets' object has no attribute 'choices'"),
+    ):
+        quick, direct, corpus = both({"slot": rule}, tmp_path / "claims")
+        assert said in caplog.text
+        assert made(quick, corpus) == made(direct, corpus)
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_hindrance(cache, monkeypatch, caplog):
