@@ -10,12 +10,18 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+TINY = ROOT / "tests/tiny.yaml"
 COCO = (  # AHNPL on photographs with the smallest model; --data.root is still to come
     *("--config", ROOT / "configs/ahnpl.yaml", "--config", ROOT / "configs/coco.yaml"),
     *("--model.encoder.name", "photos-tiny", "--model.encoder.pretrained", "", "--data.num_workers", 0),
     *("--data.batch_size", 4, "--trainer.max_epochs", 1),
     *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu"),
 )
+
+
+def tiny(method):
+    """A method on a model and data so small that two steps take about a second."""
+    return ("--config", ROOT / f"configs/{method}.yaml", "--config", TINY)
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ import yaml
 
 from lightning_cr.callbacks import AverageWeights, LastCheckpoint
 from lightning_cr.errors import ConfigError
-from tests.conftest import ROOT, losses
+from tests.conftest import losses, tiny
 
-ARGUMENTS = ("--config", ROOT / "configs/negclip.yaml", "--config", ROOT / "tests/tiny.yaml")
+ARGUMENTS = tiny("negclip")
 AVERAGE = ("--trainer.callbacks+=AverageWeights", "--trainer.callbacks.decay=0.8")
 RUN = "runs/negclip/version_0"
 KEEP = """

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY
 
 AHNPL = ("--config", ROOT / "configs/ahnpl.yaml")
 RULES = ["swap_obj", "swap_att", "replace_att", "replace_obj", "replace_rel"]
@@ -135,6 +135,6 @@ def test_a_notebook_gets_the_same(tmp_path, cli):
     from lightning_cr.cli import build
 
     (tmp_path / "over.yaml").write_text("model: {losses: {margin: {init_args: {weight: 0.4}}, multimodal: null}}")
-    run = build([ROOT / "configs/ahnpl.yaml", ROOT / "tests/tiny.yaml", tmp_path / "over.yaml"])
+    run = build([ROOT / "configs/ahnpl.yaml", TINY, tmp_path / "over.yaml"])
     assert list(run.model.losses) == ["contrastive", "margin"]
     assert run.model.losses["margin"].weight == 0.4
