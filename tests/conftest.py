@@ -51,6 +51,20 @@ def cli(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def refused(cli, capsys):
+    """Runs a command line that must not pass, and gives the one line that it says."""
+
+    def run(*arguments):
+        assert cli(*arguments) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1, said
+        return said
+
+    return run
+
+
+@pytest.fixture
 def tree(tmp_path):
     """A COCO tree of twelve pictures."""
     root = tmp_path / "tree"
