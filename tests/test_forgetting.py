@@ -11,10 +11,11 @@ import pytest
 import torch
 import yaml
 
-from lightning_cr.callbacks import LastCheckpoint
-from tests.conftest import ROOT, losses
+from lightning_cr.callbacks import AverageWeights, LastCheckpoint
+from lightning_cr.errors import ConfigError
+from tests.conftest import losses, tiny
 
-ARGUMENTS = ("--config", ROOT / "configs/negclip.yaml", "--config", ROOT / "tests/tiny.yaml")
+ARGUMENTS = tiny("negclip")
 AVERAGE = ("--trainer.callbacks+=AverageWeights", "--trainer.callbacks.decay=0.8")
 RUN = "runs/negclip/version_0"
 KEEP = """
@@ -157,8 +158,22 @@ def test_an_average_begins_at_the_end_of_a_run_that_had_none(cli, every_step):
 def test_an_average_that_cannot_be_is_told_in_a_line(cli, capsys):
     assert cli("fit", *ARGUMENTS, "--trainer.callbacks+=AverageWeight") == 1
     assert "no class 'AverageWeight'. Did you mean 'AverageWeights'?" in capsys.readouterr().err
-    assert cli("fit", *ARGUMENTS, "--trainer.callbacks+=AverageWeights", "--trainer.callbacks.decay=1") == 1
-    assert "AverageWeights: decay is 1.0; it must be 0 or more and below 1" in capsys.readouterr().err
+    assert cli("fit", *ARGUMENTS, "--trainer.callbacks+=AverageWeights", "--trainer.callbacks.decay=1.5") == 1
+    assert "AverageWeights: decay is 1.5; it must be 0 or more and below 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"decay": 1.0}, "decay is 1.0; it must be 0 or more and below 1, such as 0.99"),
+        ({"decay": -0.1}, "decay is -0.1; it must be 0 or more"),
+        ({"every": 0}, "every is 0; it must be 1 or more, such as 1 for each step"),
+        ({"start": -1}, "start is -1; it must be 0 or more, such as 0 for the whole run"),
+    ],
+)
+def test_options_of_an_average_out_of_range(options, said):
+    with pytest.raises(ConfigError, match=f"^AverageWeights: {said}"):
+        AverageWeights(**options).setup(None, None, "fit")
 
 
 @pytest.mark.parametrize("pretrained", ["base", ""])

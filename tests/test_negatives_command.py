@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 
 import pytest
 import yaml
@@ -43,15 +44,8 @@ def shown(cli, capsys):
 
 
 @pytest.fixture
-def refused(cli, capsys):
-    def run(*arguments):
-        assert cli("negatives", *arguments) == 1
-        said = capsys.readouterr().err
-        assert said.startswith("error: ")
-        assert said.count("\n") == 1, said
-        return said
-
-    return run
+def refused(refused):
+    return partial(refused, "negatives")
 
 
 def written(path):

@@ -9,9 +9,8 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import COCO, ROOT, losses
+from tests.conftest import COCO, ROOT, TINY, losses, tiny
 
-TINY = ROOT / "tests" / "tiny.yaml"
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 METHODS = [path for path in CONFIGS if "losses" in yaml.safe_load(path.read_text())["model"]]
 DATA = [path for path in CONFIGS if path not in METHODS]
@@ -76,7 +75,7 @@ def trained(cli, tmp_path):
     """Folder of a run on data that no default has, with other pictures held out than seed 0 has."""
     benchmarks = "{mine: {class_path: HeldOutRetrieval}, scenes: {class_path: ScenesBenchmark, init_args: {n: 6}}}"
     more = ("--data.benchmarks", benchmarks, "--data.source.held_out", 7, "--seed_everything", 3)
-    assert cli("fit", "--config", ROOT / "configs/negclip.yaml", "--config", TINY, *more) == 0
+    assert cli("fit", *tiny("negclip"), *more) == 0
     return tmp_path / "runs/negclip/version_0"
 
 
@@ -116,7 +115,7 @@ def test_predict_takes_the_held_out_pictures_of_a_checkpoint(cli, trained, tmp_p
 
 
 def test_a_run_by_time_keeps_its_learning_rate_after_the_warm_up(cli, tmp_path):
-    method = ("--config", ROOT / "configs/negclip.yaml", "--config", TINY)
+    method = tiny("negclip")
     endless = ("--trainer.max_epochs", -1, "--trainer.max_time", "00:00:00:03", "--model.optimizer.warmup_steps", 2)
     assert cli("fit", *method, *endless) == 0
     run = tmp_path / "runs/negclip/version_0"
@@ -127,7 +126,7 @@ def test_a_run_by_time_keeps_its_learning_rate_after_the_warm_up(cli, tmp_path):
 
 
 def test_one_batch_is_tried_without_leaving_anything(cli, capsys, tmp_path):
-    method = ("--config", ROOT / "configs/ahnpl.yaml", "--config", TINY)
+    method = tiny("ahnpl")
     assert cli("fit", *method, "--trainer.fast_dev_run", "true") == 0
     assert "fast_dev_run: one batch was tried" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
@@ -166,7 +165,7 @@ def test_build_gives_the_same_parts_to_a_notebook(cli, tmp_path):
 
 
 def test_a_run_starts_from_the_weights_of_another(cli, tmp_path):
-    first = ("fit", "--config", ROOT / "configs/clip.yaml", "--config", TINY)
+    first = ("fit", *tiny("clip"))
     assert cli(*first) == 0
     checkpoint = tmp_path / "runs/clip/version_0/checkpoints/last.ckpt"
     assert cli(*first, "--model.encoder.pretrained", checkpoint, "--model.optimizer.lr", "0") == 0

@@ -10,9 +10,9 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import ROOT, losses
+from tests.conftest import losses, tiny
 
-ARGUMENTS = ("--config", ROOT / "configs/ahnpl.yaml", "--config", ROOT / "tests/tiny.yaml", "--data.source.size", "64")
+ARGUMENTS = (*tiny("ahnpl"), "--data.source.size", "64")
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 

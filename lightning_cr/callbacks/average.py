@@ -38,8 +38,9 @@ class AverageWeights(EMAWeightAveraging):
     """
 
     def __init__(self, decay: float = 0.999, every: int = 1, start: int = 0) -> None:
+        within = min(max(decay, 0.0), 1.0)  # what is not is refused in setup
         super().__init__(
-            use_buffers=False, decay=decay, update_every_n_steps=every, update_starting_at_step=start or None
+            use_buffers=False, decay=within, update_every_n_steps=every, update_starting_at_step=start or None
         )
         self._options = {"decay": decay, "every": every, "start": start}
 
@@ -50,11 +51,14 @@ class AverageWeights(EMAWeightAveraging):
             ConfigError: An option out of range; not earlier, since the parser of callbacks would hide what it says.
         """
         if stage == "fit":
-            decay, every = self._options["decay"], self._options["every"]
-            if not 0 <= decay < 1:
-                raise ConfigError(f"AverageWeights: decay is {decay}; it must be 0 or more and below 1")
-            if every < 1:
-                raise ConfigError(f"AverageWeights: every is {every}; it must be 1 or more")
+            decay, every, start = (self._options[name] for name in ("decay", "every", "start"))
+            for name, value, allowed, bounds in (
+                ("decay", decay, 0 <= decay < 1, "0 or more and below 1, such as 0.99"),
+                ("every", every, every >= 1, "1 or more, such as 1 for each step"),
+                ("start", start, start >= 0, "0 or more, such as 0 for the whole run"),
+            ):
+                if not allowed:
+                    raise ConfigError(f"AverageWeights: {name} is {value}; it must be {bounds}")
             self._average_model = AveragedModel(_encoder(pl_module), use_buffers=False, **self._kwargs)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

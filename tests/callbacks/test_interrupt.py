@@ -4,7 +4,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -149,30 +148,34 @@ def test_it_can_be_sent_to_another_process():
 
 
 SCRIPT = """
-import os, sys, time
+import sys, time
 sys.path.insert(0, {here!r})
 from callbacks_harness import TinyData, TinyTask, trainer
 from lightning_cr.callbacks import GracefulStop
-def slow(task, batch_idx):
-    print("step", flush=True)
-    time.sleep(0.3)
-trainer({folder!r}, [GracefulStop()], epochs=50).fit(TinyTask(slow), datamodule=TinyData(workers=1))
+stop = GracefulStop()
+def second_waits(task, batch_idx):
+    print("batch", flush=True)
+    while batch_idx == 1 and not stop._signal:
+        time.sleep(0.01)
+run = trainer({folder!r}, [stop], accumulate_grad_batches={batches})
+run.fit(TinyTask(second_waits), datamodule=TinyData(workers=1))
 """
 
 
 def test_ctrl_c_in_a_terminal_reaches_loader_processes_too(tmp_path):
-    script = SCRIPT.format(here=str(Path(__file__).parent), folder=str(tmp_path))
+    # One step takes the whole epoch: it can be finished only if the loader goes on to load what nobody asked for yet.
+    script = SCRIPT.format(here=str(Path(__file__).parent), folder=str(tmp_path), batches=BATCHES)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     run = subprocess.Popen([sys.executable, "-c", script], start_new_session=True, **pipes)
     try:
         for _ in range(2):
-            assert run.stdout.readline() == "step\n"
-        time.sleep(0.1)
+            assert run.stdout.readline() == "batch\n"
         os.killpg(run.pid, signal.SIGINT)
-        _, err = run.communicate(timeout=30)
+        out, err = run.communicate(timeout=120)
     finally:
         run.kill()
-    assert "stopped at step 2; go on: python -m lightning_cr fit" in err
+    assert "stopped at step 1; go on: python -m lightning_cr fit" in err
     assert "Traceback" not in err
+    assert out == "batch\n" * (BATCHES - 2)
     assert run.returncode == 1  # a script; the command line turns Interrupted into 130
-    assert torch.load(next(tmp_path.rglob("last.ckpt")))["global_step"] == 2
+    assert torch.load(next(tmp_path.rglob("last.ckpt")))["global_step"] == 1

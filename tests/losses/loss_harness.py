@@ -12,24 +12,18 @@ import copy
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-import numpy as np
 import pytest
 import torch
 from gloo_ranks import Ranks
+from loss_features import MASKED, VECTORS, Images, as_leaves, bound, gradients, leaves, make_features
+from rank_trajectory import check_two_ranks
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from lightning_cr import distributed
 from lightning_cr.batch import Features
 from lightning_cr.errors import ConfigError
 from lightning_cr.losses.base import Loss, Term
-from lightning_cr.negatives.image import VisualPerturbation
-
-Images = Literal["none", "pixels", "paired", "perturbation"]  # pixels: 2 a row; paired: one to each slot of text
-VECTORS = ("image", "text", "negative_text", "negative_image", "positive_text")
-ROWS = 4  # a rank
 
 
 @dataclass(frozen=True)
@@ -51,118 +45,11 @@ class Case:
     silent: bool = True
 
 
-def kind_names(count: int) -> tuple[str, ...]:
-    return tuple(f"kind{k}" for k in range(count))
-
-
-def make_features(
-    seed: int = 0,
-    rows: int = 5,
-    slots: int = 3,
-    images: Images = "none",
-    dtype: torch.dtype = torch.float64,
-    scale: float = 12.0,
-    dim: int = 6,
-    masked: bool = True,
-) -> Features:
-    """Unit vectors as leaves with gradient; captions near their image, hard negatives near their caption.
-
-    With ``masked``: slot 0 of every row but the first, all slots of the last row, and some others are empty; the last
-    two rows show one image. Of two positive texts row 1 has none, and the others one or two.
-    """
-    generator = torch.Generator().manual_seed(seed)
-
-    def noise(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    pictures = {"pixels": 2, "paired": slots}.get(images, 0)
-    image = normalize(noise(rows, dim), dim=-1)
-    text = normalize(image + 0.5 * noise(rows, dim), dim=-1)
-    negative_text = normalize(text[:, None] + 0.4 * noise(rows, slots, dim), dim=-1)
-    negative_image = normalize(image[:, None] + 0.4 * noise(rows, pictures, dim), dim=-1)
-    masks = [torch.rand(rows, n, generator=generator) < 0.7 for n in (slots, pictures)]
-    for mask in masks:
-        mask[:1] = True
-        if masked and rows > 1:
-            mask[1:, :1] = False
-            mask[-1] = False
-        elif not masked:
-            mask[:] = True
-    ids = torch.arange(rows)
-    if rows > 2:
-        ids[-1] = ids[-2]
-    positive_text, positive_mask = _positives(text, seed, masked)
-    features = Features(
-        image=image,
-        text=text,
-        negative_text=negative_text * masks[0][..., None],
-        negative_text_mask=masks[0],
-        negative_image=negative_image * masks[1][..., None],
-        negative_image_mask=masks[1],
-        concreteness=torch.rand(rows, slots, generator=generator, dtype=torch.float64) * masks[0],
-        kinds=kind_names(slots),
-        sample_ids=torch.arange(rows),
-        image_ids=ids,
-        logit_scale=torch.tensor(scale, dtype=torch.float64),
-        positive_text=normalize(positive_text, dim=-1) * positive_mask[..., None],
-        positive_text_mask=positive_mask,
-        initial_image=normalize(image + 0.3 * noise(rows, dim), dim=-1),
-        initial_text=normalize(text + 0.3 * noise(rows, dim), dim=-1),
-    )
-    if images == "perturbation":
-        features = VisualPerturbation()(features)
-    return as_leaves(features, dtype)
-
-
-def _positives(text: Tensor, seed: int, masked: bool) -> tuple[Tensor, Tensor]:
-    """Texts near the captions; a generator of its own, so that all else stays what it was."""
-    generator = torch.Generator().manual_seed(seed + 500)
-    noise = torch.randn(len(text), 2, text.shape[1], generator=generator, dtype=torch.float64)
-    mask = torch.rand(len(text), 2, generator=generator) < 0.6
-    mask[:, 0] = True
-    if masked:
-        mask[1:2] = False
-    return text[:, None] + 0.4 * noise, mask
-
-
-def as_leaves(features: Features, dtype: torch.dtype | None = None) -> Features:
-    """Copies whose floating tensors are leaves; the vectors and the logit scale have a gradient."""
-    changed: dict[str, Any] = {}
-    for field in fields(features):
-        value = getattr(features, field.name)
-        if isinstance(value, Tensor) and value.is_floating_point():
-            changed[field.name] = value.detach().clone().to(dtype or value.dtype)
-            changed[field.name].requires_grad_(field.name in (*VECTORS, "logit_scale"))
-    return replace(features, **changed)
-
-
-def leaves(features: Features) -> dict[str, Tensor]:
-    return {name: getattr(features, name) for name in (*VECTORS, "logit_scale")}
-
-
-def gradients(value: Tensor, features: Features) -> dict[str, Tensor]:
-    wanted = leaves(features)
-    found = torch.autograd.grad(value, list(wanted.values()), allow_unused=True)
-    return {n: torch.zeros_like(w) if g is None else g for (n, w), g in zip(wanted.items(), found, strict=True)}
-
-
-def bound(loss: Loss, slots: int, dtype: torch.dtype = torch.float64) -> Loss:
-    """A copy in training mode that knows its kinds."""
-    loss = copy.deepcopy(loss).to(dtype)
-    loss.bind(kind_names(slots))
-    return loss.train()
-
-
 def warmed(case: Case, slots: int, dtype: torch.dtype = torch.float64) -> Loss:
     """A copy in evaluation mode that has seen one batch, so that its thresholds are not 0."""
     loss = bound(case.loss, slots, dtype)
     loss(make_features(seed=99, slots=slots, images=case.images, dtype=dtype, masked=False))
     return loss.eval()
-
-
-def logit(f: Features, a: Tensor, b: Tensor) -> float:
-    """For oracles: the logit of two vectors in plain Python."""
-    return f.logit_scale.item() * sum(x * y for x, y in zip(a.tolist(), b.tolist(), strict=True))
 
 
 class LossTests:
@@ -200,18 +87,16 @@ class LossTests:
         loss = warmed(case, 3)
         clean = make_features(images=case.images)
         dirty = as_leaves(clean)
+        empty = {name: ~getattr(dirty, f"{name}_mask") for name in MASKED}
         with torch.no_grad():
-            dirty.negative_text[~dirty.negative_text_mask] = 3.7
-            dirty.negative_image[~dirty.negative_image_mask] = -2.9
-            dirty.positive_text[~dirty.positive_text_mask] = 1.3
+            for name, filling in zip(MASKED, (3.7, -2.9, 1.3), strict=True):
+                getattr(dirty, name)[empty[name]] = filling
         values = [loss(f).value for f in (clean, dirty)]
         assert values[0].item() == values[1].item()
         first, second = (gradients(v, f) for v, f in zip(values, (clean, dirty), strict=True))
         for name in first:
             torch.testing.assert_close(first[name], second[name], rtol=0, atol=1e-14)
-        assert (second["negative_text"][~dirty.negative_text_mask] == 0).all()
-        assert (second["negative_image"][~dirty.negative_image_mask] == 0).all()
-        assert (second["positive_text"][~dirty.positive_text_mask] == 0).all()
+        assert all((second[name][slots] == 0).all() for name, slots in empty.items())
 
     def test_order_of_samples_is_nothing(self, case: Case) -> None:
         loss = warmed(case, 3)
@@ -306,101 +191,3 @@ class LossTests:
     def test_two_ranks_equal_one_process(self, case: Case, slots: int, two_ranks: Ranks) -> None:
         """A4, A5, A6, B8, B10: values, gradients and thresholds, with a kind absent on one rank only."""
         check_two_ranks(case.loss, case.images, slots, two_ranks)
-
-
-def check_two_ranks(loss: Loss, images: Images, slots: int, ranks: Ranks) -> None:
-    expected = trajectory(loss, images, slots, 0, 1)
-    found = ranks.run(trajectory, loss, images, slots)
-    for step, (one, *shares) in enumerate(zip(expected, *found, strict=True)):
-        for name, whole in one.items():
-            parts = [share[name] for share in shares]
-            if name.startswith("row"):
-                np.testing.assert_allclose(
-                    np.concatenate(parts), whole, rtol=1e-9, atol=1e-12, err_msg=f"{step} {name}"
-                )
-                continue
-            for part in parts:
-                np.testing.assert_allclose(part, whole, rtol=1e-9, atol=1e-12, err_msg=f"step {step}, {name}")
-
-
-def trajectory(loss: Loss, images: Images, slots: int, rank: int, world: int) -> list[dict[str, np.ndarray]]:
-    """Five optimiser steps as DDP does them: the mean over ranks of the shared gradients; data from the step alone."""
-    loss = bound(loss, slots)
-    generator = torch.Generator().manual_seed(7)
-    weights = [torch.randn(8, 6, generator=generator, dtype=torch.float64) for _ in range(2)]
-    shared = [*weights, torch.tensor(2.5, dtype=torch.float64)]
-    steps = []
-    for step in range(5):
-        if step == 4:
-            loss.on_epoch_start()
-        whole = _raw(step, 2 * ROWS, slots, images)
-        per_rank = 2 * ROWS // world
-        mine = {n: v[rank * per_rank : (rank + 1) * per_rank] for n, v in whole.items()}
-        rows = {n: mine[n].clone().requires_grad_() for n in VECTORS}
-        shared = [p.detach().requires_grad_() for p in shared]
-        term = loss(_encode(rows, mine, shared, slots, images).gather())
-        inputs = [*shared, *rows.values()]
-        found = torch.autograd.grad(term.value, inputs, allow_unused=True)
-        filled = [torch.zeros_like(i) if g is None else g for i, g in zip(inputs, found, strict=True)]
-        means = [distributed.all_reduce_sum(g) / world for g in filled[:3]]
-        shared = [p.detach() - 0.05 * g for p, g in zip(shared, means, strict=True)]
-        record = {"value": distributed.all_reduce_sum(term.value) / world}
-        record |= {f"gradient {n}": g for n, g in zip(("image", "text", "scale"), means, strict=True)}
-        # The gathering sums over ranks and DDP divides; so does this for the rows, which are no one else's.
-        record |= {f"row {n}": g / world for n, g in zip(rows, filled[3:], strict=True)}
-        record |= {f"buffer {n}": b for n, b in loss.named_buffers()}
-        steps.append({n: v.detach().numpy() for n, v in record.items()})
-    return steps
-
-
-def _raw(step: int, rows: int, slots: int, images: Images) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(1000 + step)
-
-    def noise(*shape: int) -> Tensor:
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    image = noise(rows, 8)
-    text = image + 0.3 * noise(rows, 8)
-    masks = {}
-    pictures = {"pixels": 2, "paired": slots}.get(images, 0)
-    for name, count, share in (("negative_text_mask", slots, 0.6), ("negative_image_mask", pictures, 0.5)):
-        mask = torch.rand(rows, count, generator=generator) < share
-        if step == 0:
-            mask[:ROWS] = True  # rank 0 holds all, rank 1 some: other counts on each
-        if step == 1:
-            mask[:ROWS, -1:] = False  # a kind absent on rank 0 only
-            mask[ROWS:, -1:] = True
-        if step == 2:
-            mask[:, :1] = False  # a kind absent everywhere: its threshold is carried
-        if step == 3:
-            mask[ROWS:] = False  # rank 1 has no negative at all
-        masks[name] = mask
-    positive_text, positive_mask = _positives(text, 2000 + step, True)
-    image_ids = torch.arange(rows)
-    image_ids[-1] = 1  # two captions of one image, on different ranks
-    return {
-        "image": image,
-        "text": text,
-        "negative_text": text[:, None] + 0.3 * noise(rows, slots, 8),
-        "negative_image": image[:, None] + 0.3 * noise(rows, pictures, 8),
-        "concreteness": torch.rand(rows, slots, generator=generator, dtype=torch.float64),
-        "image_ids": image_ids,
-        "sample_ids": torch.arange(rows),
-        "positive_text": positive_text,
-        "positive_text_mask": positive_mask,
-        **masks,
-        "initial_image": normalize(image + 0.2 * noise(rows, 8), dim=-1)[:, :6],
-        "initial_text": normalize(text + 0.2 * noise(rows, 8), dim=-1)[:, :6],
-    }
-
-
-def _encode(
-    rows: dict[str, Tensor], mine: dict[str, Tensor], shared: list[Tensor], slots: int, images: Images
-) -> Features:
-    vectors = {n: normalize(rows[n] @ shared["text" in n], dim=-1) for n in VECTORS}
-    for name in VECTORS[2:]:
-        mask = mine[f"{name}_mask"][..., None]
-        vectors[name] = torch.where(mask, vectors[name], torch.zeros_like(vectors[name]))
-    rest = {n: v for n, v in mine.items() if n not in VECTORS}
-    features = Features(**vectors, **rest, kinds=kind_names(slots), logit_scale=shared[2].exp())
-    return VisualPerturbation()(features) if images == "perturbation" else features

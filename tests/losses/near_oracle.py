@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from loss_harness import logit
+from loss_features import logit
 
 from lightning_cr.batch import Features
 

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import pytest
 import torch
-from loss_harness import Case, LossTests, as_leaves, bound, gradients, logit, make_features
+from loss_features import as_leaves, bound, gradients, logit, make_features
+from loss_harness import Case, LossTests
 from torch.nn.functional import normalize
 
 from lightning_cr.batch import Features

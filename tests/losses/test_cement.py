@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from loss_harness import Case, LossTests, bound, gradients, logit, make_features
+from loss_features import bound, gradients, logit, make_features
+from loss_harness import Case, LossTests
 
 from lightning_cr.batch import Features
 from lightning_cr.errors import ConfigError
 from lightning_cr.losses import CementLoss, Term
 from lightning_cr.losses.concreteness_margin import ConcretenessMargin
+from lightning_cr.messages import parameters
 
 
 class InTraining(CementLoss):
@@ -183,6 +185,11 @@ def test_needs_say_what_the_options_want() -> None:
     assert CementLoss().needs == {"negative_text", "negative_image", "concreteness"}
     assert CementLoss(layout="triplet", mode="none").needs == {"negative_text", "negative_image"}
     assert CementLoss(layout="text", mode="static").needs == {"negative_text"}
+
+
+def test_every_option_of_the_margin_is_a_flag_of_the_term() -> None:
+    assert len(parameters(ConcretenessMargin)) == 9
+    assert set(parameters(ConcretenessMargin)) < set(parameters(CementLoss))
 
 
 def test_pictures_must_be_there_and_pair_with_captions() -> None:

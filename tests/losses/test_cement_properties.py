@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from chosen_cosines import ALPHAS, SWEEP, cosines, log_odds, made_of, pull, share, term
-from loss_harness import gradients, make_features
+from loss_features import gradients, make_features
 
 from lightning_cr.losses import ContrastiveLoss
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from chosen_cosines import SWEEP, cosines, log_odds, made_of, pull, share, term
-from loss_harness import gradients, make_features
+from loss_features import gradients, make_features
 from torch import Tensor
 
 from lightning_cr.batch import Features

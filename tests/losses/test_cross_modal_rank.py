@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from loss_harness import Case, LossTests, bound, logit, make_features
+from loss_features import bound, logit, make_features
+from loss_harness import Case, LossTests
 
 from lightning_cr.batch import Features
 from lightning_cr.errors import ConfigError

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from loss_harness import Case, LossTests, gradients, make_features
+from loss_features import gradients, make_features
+from loss_harness import Case, LossTests
 
 from lightning_cr.batch import Features
 from lightning_cr.errors import ConfigError

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from loss_harness import Case, LossTests, bound, gradients, logit, make_features
+from loss_features import bound, gradients, logit, make_features
+from loss_harness import Case, LossTests
 from test_cross_modal_rank import rank_by_loops
 
 from lightning_cr.batch import Features
@@ -56,6 +57,10 @@ def test_weight_0_leaves_the_rank_alone() -> None:
         ({"positive_margin": 20.0}, "positive_margin: 20.0 is no cosine"),
         ({"positive_weight": -1.0}, "positive_weight: -1.0 is negative"),
         ({"rank_weight": -0.5}, "rank_weight: -0.5 is negative"),
+        (
+            {"positive_weight": 0.0, "rank_weight": 0.0},
+            "positive_weight and rank_weight: both are 0.*; set one above 0, or take the loss out",
+        ),
         ({"max_divisor": 0.0}, "max_divisor: 0.0 must be greater than 0"),
     ],
 )

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 from gloo_ranks import Ranks
-from loss_harness import Case, LossTests, as_leaves, gradients, logit, make_features
+from loss_features import as_leaves, gradients, logit, make_features
+from loss_harness import Case, LossTests
 
 from lightning_cr.batch import Features
 from lightning_cr.errors import ConfigError

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import torch
 from gloo_ranks import Ranks
-from loss_harness import Case, LossTests, check_two_ranks, make_features
+from loss_features import make_features
+from loss_harness import Case, LossTests
+from rank_trajectory import check_two_ranks
 
 from lightning_cr.batch import Features
 from lightning_cr.losses import Loss, Term

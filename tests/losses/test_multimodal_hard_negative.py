@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from loss_harness import Case, LossTests, gradients, logit, make_features
+from loss_features import gradients, logit, make_features
+from loss_harness import Case, LossTests
 
 from lightning_cr.batch import Features
 from lightning_cr.errors import ConfigError

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from loss_harness import Case, LossTests, gradients, logit, make_features
+from loss_features import gradients, logit, make_features
+from loss_harness import Case, LossTests
 from near_oracle import of_caption, of_image
 
 from lightning_cr.batch import Features

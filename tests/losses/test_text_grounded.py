@@ -4,7 +4,8 @@ import math
 from dataclasses import replace
 
 import pytest
-from loss_harness import Case, LossTests, gradients, make_features
+from loss_features import gradients, make_features
+from loss_harness import Case, LossTests
 
 from lightning_cr.batch import Features
 from lightning_cr.errors import ConfigError

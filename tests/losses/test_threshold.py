@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from loss_harness import bound, kind_names, make_features
+from loss_features import bound, kind_names, make_features
 
 from lightning_cr.errors import ConfigError
 from lightning_cr.losses import CrossModalRankLoss, DynamicMarginLoss, Loss

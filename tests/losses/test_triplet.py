@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from loss_harness import Case, LossTests, as_leaves, gradients, logit, make_features
+from loss_features import as_leaves, gradients, logit, make_features
+from loss_harness import Case, LossTests
 from torch import Tensor
 from torch.nn import functional
 

@@ -6,7 +6,7 @@ import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lightning_cr.negatives.text.context import CorpusContext
     from lightning_cr.negatives.text.lexicon import Lexicon
 
-__all__ = ["AnnotatedCaption", "Choices", "Negative", "TextRule", "Token"]
+__all__ = ["AnnotatedCaption", "Choices", "Negative", "SettledRule", "TextRule", "Token"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class TextRule(ABC):
     """Whether its negatives come with a concreteness without being rated by ``negatives.norms``."""
 
     settled: bool = False
-    """Whether what it has learned settles what it may make of a caption and how often, so that :meth:`choices` can be
-    asked once a caption (see :mod:`lightning_cr.negatives.text.compiled`). Not inherited: a class says it of itself."""
+    """Whether what it has learned settles what it may make of a caption and how often, so that it can be asked for that
+    once a caption: it is a :class:`SettledRule`. Not inherited: a class says it of itself."""
 
     _lexicon: Lexicon | None = None
     _arguments: dict[str, Any]
@@ -128,16 +128,6 @@ class TextRule(ABC):
             captions: An even sample of it.
         """
 
-    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Choices:
-        """All it may make of a caption once it has learned, of which a call draws one; see :attr:`settled`.
-
-        Args:
-            caption: The annotated caption.
-            kind: Name of the slot.
-            rng: As of a call; a rule that is settled asks it for nothing.
-        """
-        raise NotImplementedError(f"{type(self).__name__} is not settled")
-
     @abstractmethod
     def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
         """Edits the caption.
@@ -149,6 +139,19 @@ class TextRule(ABC):
 
         Returns:
             The negative, or None: never a placeholder, never the caption itself.
+        """
+
+
+class SettledRule(Protocol):
+    """What a :attr:`TextRule.settled` rule has besides; see :mod:`lightning_cr.negatives.text.compiled`."""
+
+    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Choices:
+        """All it may make of a caption once it has learned, of which a call draws one.
+
+        Args:
+            caption: The annotated caption.
+            kind: Name of the slot.
+            rng: As of a call; a rule that is settled asks it for nothing.
         """
 
 

