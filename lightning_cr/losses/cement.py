@@ -44,8 +44,9 @@ class CementLoss(Loss):
 
     Args:
         weight: Factor in the sum of terms.
-        mode: ``adaptive`` (by concreteness), ``static`` (``m_max`` for all: for a fair comparison the mean ``margin``
-            that the adaptive run logs) or ``none``.
+        mode: ``adaptive`` (by concreteness), ``calibrated`` (likewise, by a frozen encoder's similarities: see
+            :class:`~lightning_cr.losses.concreteness_margin.ConcretenessMargin`), ``static`` (``m_max`` for all: for a
+            fair comparison the mean ``margin`` that the adaptive run logs) or ``none``.
         layout: ``joint`` (false captions k with false pictures k, 2N x 2N for K = 1), ``triplet`` or ``text``.
         placement: ``hard``, ``positive`` or ``hinge``.
         denominator: ``decoupled`` takes the positive out of the sum (DCL); an anchor with no negative then counts as 0.
@@ -54,7 +55,7 @@ class CementLoss(Loss):
         direction: ``increasing`` or ``decreasing`` margin with concreteness.
         units: Of ``m_min``, ``m_max`` and the logged ``margin``: ``cosine`` or ``logit``. A cosine margin grows in
             logits as the logit scale is learned up.
-        m_min: Margin at concreteness 0, in ``units``.
+        m_min: Margin at concreteness 0 (of ``calibrated``: at ``c_ref``), in ``units``.
         m_max: Margin at concreteness 1, in ``units``; None sets it by ``log_odds``.
         log_odds: Where ``m_max`` is None: logits by which the hard share's log-odds rise at concreteness 1 and the
             logit scale of the first training batch (3: odds x 20). That is ``m_max`` 0.21 at tau 0.07, 0.03 at 0.01.
@@ -62,6 +63,10 @@ class CementLoss(Loss):
         norm: Concreteness of the mean rating M: ``(M-1)/4`` or ``M/5``.
         unrated: Concreteness of a hard negative without rating (NaN): a number from 0 to 1, or ``mean``, that of the
             rated ones in the batch.
+        knots: Of ``calibrated``: pairs of concreteness and cosine, from ``scripts/calibrate_margin.py``.
+        kappa: Of ``calibrated``: margin for each unit of cosine; 1 makes up for what the frozen encoder's similarity
+            loses with concreteness.
+        c_ref: Of ``calibrated``: concreteness at which the margin is ``m_min``.
 
     Raises:
         ConfigError: A value that is not allowed.
@@ -84,6 +89,9 @@ class CementLoss(Loss):
         gamma: float = 1.0,
         norm: Norm = "(M-1)/4",
         unrated: Literal["mean"] | float = "mean",
+        knots: list[tuple[float, float]] | None = None,
+        kappa: float = 1.0,
+        c_ref: float = 0.0,
     ) -> None:
         super().__init__(weight)
         one_of("layout", layout, ("joint", "triplet", "text"))
@@ -99,8 +107,10 @@ class CementLoss(Loss):
         self.denominator = denominator
         self.scope = scope
         self.hinge_weight = hinge_weight
-        self.margin = ConcretenessMargin(mode, direction, units, m_min, m_max, log_odds, gamma, norm, unrated)
-        wanted = {"negative_text": True, "negative_image": layout != "text", "concreteness": mode == "adaptive"}
+        linear = (m_min, m_max, log_odds, gamma, norm)
+        self.margin = ConcretenessMargin(mode, direction, units, *linear, unrated, knots, kappa, c_ref)
+        rated = mode in ("adaptive", "calibrated")
+        wanted = {"negative_text": True, "negative_image": layout != "text", "concreteness": rated}
         self.needs = frozenset(name for name, needed in wanted.items() if needed)
 
     def forward(self, features: Features) -> Term:
