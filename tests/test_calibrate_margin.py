@@ -6,6 +6,7 @@ from itertools import islice
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from lightning_cr.cli import build
@@ -58,6 +59,7 @@ def test_a_map_needs_two_places(script, c, most, message):
 
 
 @pytest.mark.parametrize("of", ["similarity", "gap"])
+@torch.no_grad()
 def test_what_is_measured_by_plain_loops(script, cli, of):
     run = build(SLIPFORM[1::2], [])
     c, values, captions = script.measure(run, 2, of)
