@@ -156,7 +156,7 @@ class Watch(Callback):
         norms = torch.stack(torch._foreach_norm(list(real.values()))).tolist()
         for name, norm in zip(real, norms, strict=True):
             if not math.isfinite(norm) and not self.problem:
-                self.problem = f"{sort} {name} is {norm} at batch {len(self.losses)}, step {self.steps}"
+                self.problem = f"{sort} {name} is {norm} at batch {len(self.losses)}, after {self.steps} steps"
         return norms
 
 
@@ -242,6 +242,15 @@ def start(runs: list[Run], out: Path) -> None:
                 worker.wait()
 
 
+def make(runs: list[Run], results: Results) -> None:
+    """Makes the runs that are missing."""
+    for processes in sorted({run.processes for run in runs}):
+        while left := [run for run in runs if run.processes == processes and Results(results.path).get(run) is None]:
+            start(left, results.path.parent)
+            if Results(results.path).get(left[0]) is None:  # not even an exception: killed, or out of memory
+                results.put(left[0], {"problem": f"its process died; see {results.path.parent / 'log.txt'}"})
+
+
 def make_towers(folder: Path) -> None:
     """CLIP's shape and tokenizer, as small as it goes: a folder in open_clip's format."""
     text = {"context_length": 77, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1}
@@ -279,6 +288,7 @@ def main() -> int:
     parser.add_argument("--short", type=int, default=25, help="steps with accumulation, and in two processes")
     parser.add_argument("--whole", action="store_true", help="every combination, each with --steps")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "fit_matrix")
+    parser.add_argument("--table", action="store_true", help="of what is there; nothing is run")
     parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="last: of every run, as fit takes them")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -291,15 +301,12 @@ def main() -> int:
         work([Run(**run | {"flags": tuple(run["flags"])}) for run in asked], results)
         return 0
 
-    if "photos" in given.data and not PHOTOS.is_dir():
-        parser.error(f"no photographs at {PHOTOS}; set LIGHTNING_CR_TEST_DATA, or use --data scenes")
-    make_towers(out / "towers")
     runs = plan(given)
-    for processes in sorted({run.processes for run in runs}):
-        while left := [run for run in runs if run.processes == processes and Results(results.path).get(run) is None]:
-            start(left, out)
-            if Results(results.path).get(left[0]) is None:  # not even an exception: killed, or out of memory
-                results.put(left[0], {"problem": f"its process died; see {out / 'log.txt'}"})
+    if not given.table:
+        if "photos" in given.data and not PHOTOS.is_dir():
+            parser.error(f"no photographs at {PHOTOS}; set LIGHTNING_CR_TEST_DATA, or use --data scenes")
+        make_towers(out / "towers")
+        make(runs, results)
     results = Results(results.path)
     Console(width=160).print(table(runs, results))
     broken = [run for run in runs if (results.get(run) or {"problem": "not run"})["problem"]]
