@@ -38,6 +38,7 @@ class Scenes(Source):
         held_out: Scenes of the held-out split.
         edits: Slots whose negative is made by editing the scene graph, with the *true picture* of the false caption as
             image negative: any of SugarCrepe's seven categories. Other slots are filled by the text rules.
+        pictures: Whether the false captions of ``edits`` come with their true pictures; the captions are the same.
         where: Probability that a caption tells where things stand, and not only which they are.
         world: How rich the scenes are.
 
@@ -52,12 +53,14 @@ class Scenes(Source):
         size: int = 25_600,
         held_out: int = 512,
         edits: list[str] | None = None,
+        pictures: bool = True,
         where: float = 1.0,
         world: World = World(),  # noqa: B008 (never changed in place)
     ) -> None:
         self.size = size
         self.held_out = held_out
         self.kinds = tuple(edits or ())
+        self.pictured = pictures
         self.where = where
         self.world = world
         if size < 1:
@@ -109,7 +112,7 @@ class SceneSplit(Split):
             edit = EDITS[kind](scene, wording, rng)
             if edit is not None:
                 text = caption(edit.scene, edit.wording).text
-                picture = to_tensor(render(edit.scene, self.pixels))
+                picture = to_tensor(render(edit.scene, self.pixels)) if self.source.pictured else None
                 negatives[kind] = (Negative(text, kind, *changed(annotated.text, text)), picture)
         number = epoch * self.size + index
         image = to_tensor(render(scene, self.pixels))

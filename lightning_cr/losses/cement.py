@@ -83,7 +83,7 @@ class CementLoss(Loss):
         wanted = {
             "negative_text": True,
             "negative_image": layout != "text",
-            "concreteness": self.margin.mode == "adaptive",
+            "concreteness": self.margin.mode in ("adaptive", "calibrated"),
         }
         self.needs = frozenset(name for name, needed in wanted.items() if needed)
 

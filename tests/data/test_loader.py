@@ -35,8 +35,8 @@ def rules():
     )
 
 
-def loader(size=40, batch_size=8, seed=5, workers=0, edits=None):
-    source = Scenes(size=size, edits=edits)
+def loader(size=40, batch_size=8, seed=5, workers=0, edits=None, pictures=True):
+    source = Scenes(size=size, edits=edits, pictures=pictures)
     train, _ = source.open(None, PREPROCESS, seed)
     negatives = rules()
     kinds = (*negatives.kinds, *(edits or ()))
@@ -44,7 +44,7 @@ def loader(size=40, batch_size=8, seed=5, workers=0, edits=None):
         TrainingSamples(train, negatives, kinds, seed),
         batch_size=batch_size,
         sampler=EpochSampler(size, batch_size, seed),
-        collate_fn=Collate(Letters(), kinds, pictures=bool(edits)),
+        collate_fn=Collate(Letters(), kinds, pictures=source.pictured and bool(edits)),
         num_workers=workers,
         drop_last=True,
     )
@@ -146,6 +146,20 @@ def test_edited_scenes_bring_true_pictures_slot_by_slot():
             assert not torch.equal(picture, batch.images[row])
     with pytest.raises(ConfigError, match="Did you mean 'replace_rel'"):
         Scenes(edits=["replace_real"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_captions_of_edits_are_the_same_without_their_pictures(seed):
+    edits = ["swap_obj", "swap_att", "replace_att", "replace_obj", "replace_rel", "add_obj", "add_att"]
+    pictured, plain = (loader(size=24, seed=seed, edits=edits, pictures=with_them) for with_them in (True, False))
+    for epoch in range(2):
+        for train in (pictured, plain):
+            train.sampler.set_epoch(epoch)
+        for one, two in zip(pictured, plain, strict=True):
+            assert one.negative_images.shape[0] > 8
+            assert two.negative_images.shape[0] == two.negative_image_index.shape[1] == 0
+            two.negative_images, two.negative_image_index = one.negative_images, one.negative_image_index
+            same(one, two)
 
 
 def test_unpack_gives_exact_zeros_and_no_gradient_to_empty_slots():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from loss_features import bound, gradients, logit, make_features
@@ -56,11 +58,21 @@ def margin_of(loss: CementLoss, f: Features, j: int, k: int) -> float:
     c = float(f.concreteness[j, k])
     if math.isnan(c):
         c = (sum(rated) / len(rated) if rated else 0.5) if options.unrated == "mean" else float(options.unrated)
+    if options.mode == "calibrated":
+        return options.m_min + options.kappa * (between(options.knots, options.c_ref) - between(options.knots, c))
     if options.norm == "M/5":
         c = (1 + 4 * c) / 5
     if options.direction == "decreasing":
         c = 1 - c
     return options.m_min + (top - options.m_min) * c**options.gamma
+
+
+def between(knots: list[tuple[float, float]], c: float) -> float:
+    """Straight lines through the knots, flat beyond."""
+    for (left, low), (right, high) in pairwise(knots):
+        if left <= c <= right:
+            return low + (high - low) * (c - left) / (right - left)
+    return knots[0][1] if c < knots[0][0] else knots[-1][1]
 
 
 def oracle(loss: CementLoss, f: Features) -> float:
@@ -119,6 +131,10 @@ def anchor_loss(
     return value
 
 
+FALLING = [(0.15, 0.5), (0.3, 0.42), (0.35, 0.42), (0.8, 0.3)]
+"""Knots of a calibrated map: no margin below 0.15, none more beyond 0.8, and flat between two of them."""
+
+
 def case(name: str, kind: type[CementLoss] = InTraining, images: Any = "none", **options: Any) -> Case:
     layout = "text" if images == "none" else "joint"
     return Case(name, kind(**{"layout": layout} | options), oracle, images=images, silent=False)
@@ -135,6 +151,9 @@ class TestCement(LossTests):
         case("decoupled", denominator="decoupled", units="logit"),
         case("all", scope="all", m_min=-0.1, m_max=0.3, gamma=2.0),
         case("decreasing", direction="decreasing", norm="M/5", gamma=0.5),
+        case("calibrated", mode="calibrated", knots=FALLING),
+        case("calibrated-rising", SomeUnrated, mode="calibrated", knots=[(0, 0.1), (1, 0.3)], kappa=2.0, c_ref=0.5),
+        case("calibrated-logit", mode="calibrated", knots=FALLING, units="logit", kappa=9.0, m_min=-0.2, scope="all"),
         case("unrated-mean", SomeUnrated),
         case("unrated-value", SomeUnrated, unrated=0.9, units="logit"),
         case("joint", images="paired"),
@@ -185,6 +204,31 @@ def test_needs_say_what_the_options_want() -> None:
     assert CementLoss().needs == {"negative_text", "negative_image", "concreteness"}
     assert CementLoss(layout="triplet", mode="none").needs == {"negative_text", "negative_image"}
     assert CementLoss(layout="text", mode="static").needs == {"negative_text"}
+    assert "concreteness" in CementLoss(mode="calibrated", knots=FALLING).needs
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_calibrated_margin_makes_up_for_the_slope_of_the_frozen_encoder(dtype: torch.dtype) -> None:
+    """With kappa 1 the estimated similarity and the margin add up to the same at every concreteness."""
+    loss = InTraining(layout="text", mode="calibrated", knots=FALLING, c_ref=0.325, m_min=0.01)
+    c = torch.linspace(0, 1, 101, dtype=dtype)[:, None]
+    margin = loss.margin(c, torch.ones_like(c, dtype=torch.bool), torch.tensor(20.0, dtype=dtype))
+    assert margin.dtype == dtype
+    expected = np.interp(c.numpy(), *zip(*FALLING, strict=True))
+    np.testing.assert_allclose(margin.numpy() + expected, 0.43, atol=1e-7)
+    steps = margin.squeeze(1).diff()
+    assert (steps >= -1e-7).all()
+    assert loss.margin.largest(torch.tensor(20.0)).item() == pytest.approx(margin.max().item())
+    there = torch.arange(len(c))[:, None] % 2 == 0
+    with_gaps = loss.margin(c.masked_fill(~there, math.inf), there, torch.tensor(20.0, dtype=dtype))
+    assert torch.equal(with_gaps, margin * there)
+
+
+def test_a_calibrated_margin_with_kappa_0_is_a_static_one() -> None:
+    calibrated = InTraining(layout="text", mode="calibrated", knots=FALLING, kappa=0.0, m_min=0.2)
+    features = make_features()
+    expected = InTraining(layout="text", mode="static", m_max=0.2)(features).value
+    assert calibrated(features).value.item() == pytest.approx(expected.item(), rel=1e-12)
 
 
 def test_every_option_of_the_margin_is_a_flag_of_the_term() -> None:
@@ -202,7 +246,19 @@ def test_pictures_must_be_there_and_pair_with_captions() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"mode": "adaptiv"}, r"^mode: 'adaptiv' is not one of none, static, adaptive\. Did you mean 'adaptive'\?$"),
+        ({"mode": "adaptiv"}, r"^mode: 'adaptiv' is not one of none, .*, calibrated\. Did you mean 'adaptive'\?$"),
+        ({"mode": "calibrated"}, r"^knots: they belong to mode calibrated .* it is None; .*calibrate_margin\.py"),
+        ({"knots": FALLING}, "^knots: they belong to mode calibrated and to it alone, and mode is adaptive"),
+        ({"mode": "calibrated", "knots": FALLING, "kappa": -1.0}, r"^kappa: -1\.0 must be 0 or more"),
+        ({"mode": "calibrated", "knots": FALLING, "c_ref": 1.5}, r"^c_ref: 1\.5 must be a concreteness"),
+        ({"mode": "calibrated", "knots": [(0.5, 0.3)]}, "^knots: there must be 2 or more pairs .* not 1; "),
+        ({"mode": "calibrated", "knots": [(0, 0.3), (4.85, 0.2)]}, r"^knots: \[4\.85, 0\.2\] must be a concreteness"),
+        ({"mode": "calibrated", "knots": [(0, 0.3), (1, math.nan)]}, r"^knots: \[1, nan\] must be"),
+        ({"mode": "calibrated", "knots": [(0.5, 0.3), (0.5, 0.2)]}, r"^knots: concreteness must rise .* 0\.5 to 0\.5"),
+        (
+            {"mode": "calibrated", "knots": [(0, 0.3), (0.5, 0.2), (1, 0.25)]},
+            r"rise or only fall, .* \(-0\.1, \+0\.05\)",
+        ),
         ({"layout": "jiont"}, "^layout: 'jiont' .* Did you mean 'joint'"),
         ({"placement": "easy"}, "^placement: 'easy' is not one of hard, positive, hinge"),
         ({"denominator": "dcl"}, "^denominator: 'dcl' is not one of standard, decoupled"),
