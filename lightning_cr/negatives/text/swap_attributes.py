@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from lightning_cr.negatives.text.assertions import NO_QUALITIES, OPINIONS, UNSHOWN
+from lightning_cr.negatives.text.assertions import NO_QUALITIES
 from lightning_cr.negatives.text.fluent import Edit, FluentRule
 from lightning_cr.negatives.text.lexicon import Concept
 from lightning_cr.negatives.text.reading import NounPhrase, Quality, Reading, are_alike, says_the_same_swapped
@@ -14,9 +14,6 @@ from lightning_cr.negatives.text.swapping import NOT_THINGS, swapped
 __all__ = ["SwapAttributes"]
 
 _DESCRIBES = frozenset(("JJ", "JJR", "VBN", "NN", "CD"))
-_USUAL = 0.04
-"""Share of a noun's mentions from which on a quality goes without saying ("a tall giraffe")."""
-
 _JOINS = frozenset(("and", "or", ",", "-"))
 
 
@@ -27,23 +24,17 @@ class SwapAttributes(FluentRule):
     same name are swapped only under a relation that says something else the other way round.
 
     Once it has learned from a corpus it swaps any two words that describe different things ("a small vase on a wooden
-    table", "a kitchen table and a computer desk", "two dogs and three cats"), where each fits the other noun. Options
-    besides ``moves``: :class:`FluentRule`.
-
-    Args:
-        moves: Whether a quality may also go over to a thing for none in return ("a black cat on a chair" becomes "a cat
-            on a black chair"); only after a corpus, and only to things without a quality of its kind.
-        coverage: As of :class:`FluentRule`.
+    table", "a kitchen table and a computer desk", "two dogs and three cats"), where each fits the other noun. Options:
+    :class:`FluentRule`.
     """
 
     settled = True
 
-    def __init__(self, *, moves: bool = True, coverage: float = 0.3) -> None:
+    def __init__(self, *, coverage: float = 0.3) -> None:
         super().__init__(coverage=coverage)
-        self.moves = moves
 
     def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
-        """All swaps of two words that describe things, and all moves of one."""
+        """All swaps of two words that describe things."""
         things = [thing for thing in reading.things if thing.head_word not in NOT_THINGS]
         described = [(thing, self._describing(thing, reading)) for thing in things]
         for j, (second, theirs) in enumerate(described):
@@ -54,13 +45,6 @@ class SwapAttributes(FluentRule):
                     for other in theirs:
                         if self._differ(one, first, other, second, reading):
                             yield swapped((one, one + 1), (other, other + 1))
-        if not self.moves:
-            return
-        for first, ours in described:
-            for one in ours:
-                for second in things:
-                    if second is not first and self._may_move(one, first, second, reading):
-                        yield _moved(one, second)
 
     def plain(self, reading: Reading, rng: random.Random) -> Edit | None:
         """One of the swaps of qualities of one kind."""
@@ -98,6 +82,8 @@ class SwapAttributes(FluentRule):
             and words[at] not in NO_QUALITIES
             and words[at + 1] != "of"
             and at not in phrases
+            and words[at + 1] not in _JOINS  # "a white and brown spotted dog"
+            and (at == first or words[at - 1] not in _JOINS)
         ]
 
     def _concepts(self, word: str) -> tuple[Concept, ...]:
@@ -109,6 +95,8 @@ class SwapAttributes(FluentRule):
         words, tokens = reading.words, reading.caption.tokens
         if words[one] in second.modifiers or words[other] in first.modifiers:
             return False
+        if words[one] == words[other + 1] or words[other] == words[one + 1]:
+            return False  # "a tennis tennis player"
         if (tokens[one].tag == "CD") != (tokens[other].tag == "CD"):
             return False
         ours, theirs = self._concepts(words[one]), self._concepts(words[other])
@@ -116,38 +104,11 @@ class SwapAttributes(FluentRule):
             _has(second, ours, besides=other) or _has(first, theirs, besides=one)
         )
 
-    def _may_move(self, one: int, first: NounPhrase, second: NounPhrase, reading: Reading) -> bool:
-        words, tokens = reading.words, reading.caption.tokens
-        if are_alike(first, second) or words[one] in second.modifiers or tokens[one].tag == "CD" or one >= first.core:
-            return False
-        if words[one + 1] in _JOINS or (one and words[one - 1] in _JOINS):
-            return False  # "a black and white cat"
-        begin, end = sorted((first, second), key=lambda thing: thing.start)
-        if words[begin.end : end.start] in (["of"], ["of", "a"], ["of", "an"]):
-            return False  # "a brick wall of a building": what is said of the part holds for the whole
-        if self._ngrams is not None and self._ngrams.share(words[one], words[second.core]) > _USUAL:
-            return False
-        concepts = self._concepts(words[one])
-        if concepts and not any(concept.fits(second.head) for concept in concepts):
-            return False
-        groups = {concept.group for concept in concepts}
-        if words[one] in OPINIONS or not groups.isdisjoint(UNSHOWN):
-            return False
-        return not any(concept.group in groups for quality in second.qualities for concept in quality.concepts)
-
 
 def _has(thing: NounPhrase, concepts: tuple[Concept, ...], besides: int) -> bool:
     return any(
         concept in concepts for quality in thing.qualities if quality.start != besides for concept in quality.concepts
     )
-
-
-def _moved(one: int, thing: NounPhrase) -> Edit:
-    """The word at a place now before another noun, after what describes that already."""
-    goes = (one, one + 2, ((one + 1, one + 2),))
-    comes = (thing.core, thing.core + 1, ((one, one + 1), (thing.core, thing.core + 1)))
-    old, new = (one, one + 2), (thing.core, thing.end)
-    return Edit((goes, comes) if one < thing.core else (comes, goes), old, new)
 
 
 def _exchangeable(one: Quality, first: NounPhrase, other: Quality, second: NounPhrase) -> bool:

@@ -22,7 +22,7 @@ class SwapNounPhrases(FluentRule):
 
     settled = True
 
-    def __init__(self, *, coverage: float = 0.28) -> None:
+    def __init__(self, *, coverage: float = 0.37) -> None:
         super().__init__(coverage=coverage)
 
     def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:

@@ -31,7 +31,7 @@ class SwapObjects(FluentRule):
 
     settled = True
 
-    def __init__(self, *, coverage: float = 0.33) -> None:
+    def __init__(self, *, coverage: float = 0.36) -> None:
         super().__init__(coverage=coverage)
 
     def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
@@ -39,9 +39,13 @@ class SwapObjects(FluentRule):
         asserted = Assertions(reading, self.lexicon.tables.symmetric)
         for i, j in pairs(reading):
             first, second = reading.things[i], reading.things[j]
-            if _may_fit(first, second) and (
-                asserted.swap_is_false(i, j)
-                or (sorted(first.modifiers) != sorted(second.modifiers) and asserted.describes(i, j))
+            if (
+                _may_fit(first, second)
+                and _is_bare(first) == _is_bare(second)
+                and (
+                    asserted.swap_is_false(i, j)
+                    or (sorted(first.modifiers) != sorted(second.modifiers) and asserted.describes(i, j))
+                )
             ):
                 yield swapped(_noun(first, reading), _noun(second, reading))
 
@@ -85,6 +89,11 @@ def _is_portion(i: int, reading: Reading, measures: frozenset[str]) -> bool:
     if holder.end != thing.start - 1:
         return False
     return holder.head_word in measures or (holder.head is not None and holder.head.group != "gatherings")
+
+
+def _is_bare(thing: NounPhrase) -> bool:
+    """Whether it stands for stuff or in a fixed phrase ("in hand", "up to bat"), where a thing that counts cannot."""
+    return not thing.determiner and not thing.plural
 
 
 def _may_fit(first: NounPhrase, second: NounPhrase) -> bool:

@@ -55,6 +55,7 @@ def possible(rule, text):
         ("a cat on a bed and a dog", set(), {"a dog on a bed and a cat"}),
         ("a woman in a shirt and skirt playing tennis", set(), {"a woman in a skirt and shirt playing tennis"}),
         ("a bowl of soup on a table", set(), {"a soup of bowl on a table", "a bowl of table on a soup"}),
+        ("a doughnut in hand", set(), {"a hand in doughnut"}),
         ("the man's hat on a chair", set(), {"the hat's man on a chair"}),
         ("a child on a boy", set(), {"a boy on a child"}),
     ],
@@ -88,13 +89,12 @@ def test_noun_phrases(text, wanted, never):
         ("An orange cat on a red couch", {"A red cat on an orange couch"}, set()),
         ("a zebra rug and a leopard pillow", {"a leopard rug and a zebra pillow"}, set()),
         ("two dogs and three cats", {"three dogs and two cats"}, set()),
-        ("a black cat on a chair", {"a cat on a black chair"}, set()),
-        ("an orange cat on a chair", {"a cat on an orange chair"}, set()),
-        # of a kind that the other has, of no thing, or not one word
-        ("a black cat on a red chair", set(), {"a cat on a black red chair", "a cat on a red black chair"}),
-        ("a beautiful cat on a chair", set(), {"a cat on a beautiful chair"}),
-        ("a brick wall of a building", set(), {"a wall of a brick building"}),
-        ("a group of people on a beach", set(), {"an of people on a group beach"}),
+        # of no thing, or not one word
+        ("a group of people on a sandy beach", set(), {"a sandy of people on a group beach"}),
+        ("a tall and spotted dog in a blue hat", set(), {"a blue and spotted dog in a tall hat"}),
+        ("a male tennis player on a tennis court", set(), {"a tennis tennis player on a male court"}),
+        # only what the other has goes over
+        ("a black cat on a chair", set(), {"a cat on a black chair"}),
         ("a red couch and a blue sofa", set(), {"a blue couch and a red sofa"}),
         ("a red cube and a red ball", set(), {"a cube and a red red ball"}),
     ],
@@ -103,10 +103,6 @@ def test_attributes(text, wanted, never):
     made = possible(SwapAttributes(), text)
     assert wanted <= made
     assert not never & made
-
-
-def test_moves_can_be_left_out():
-    assert possible(SwapAttributes(moves=False), "a black cat on a chair") == set()
 
 
 def test_the_likely_place_is_preferred():
