@@ -232,7 +232,7 @@ def test_a_calibrated_margin_with_kappa_0_is_a_static_one() -> None:
 
 
 def test_every_option_of_the_margin_is_a_flag_of_the_term() -> None:
-    assert len(parameters(ConcretenessMargin)) == 9
+    assert len(parameters(ConcretenessMargin)) == 12
     assert set(parameters(ConcretenessMargin)) < set(parameters(CementLoss))
 
 
