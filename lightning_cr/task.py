@@ -17,7 +17,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_cr import distributed
 from lightning_cr.batch import Batch, Features, unpack
-from lightning_cr.benchmarks.base import EncodeChunk, Score
+from lightning_cr.benchmarks.base import Score
+from lightning_cr.benchmarks.suite import EncodeChunk
 from lightning_cr.encoders import Encoder, EncoderConfig, Start, build_encoder
 from lightning_cr.encoders.checkpoint import describe
 from lightning_cr.errors import CheckpointError, ConfigError
@@ -91,7 +92,7 @@ class CompositionTask(pl.LightningModule):
         self.kinds: tuple[str, ...] | None = None
         self.scores: dict[str, Score] = {}
         """Scores of the last validation or test, by category."""
-        self._encoded: list[dict[str, list[tuple[Tensor, Tensor]]]] = []
+        self._encoded: dict[str, list[tuple[Tensor, Tensor]]] = {}
         self._initial: list[Encoder] = []  # in a list: no module of this one, so neither trained nor in a checkpoint
 
     # ---- training ------------------------------------------------------------------------------------------------
@@ -236,24 +237,24 @@ class CompositionTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the embeddings of the last validation."""
-        benchmarks = self.trainer.datamodule.benchmarks  # type: ignore[attr-defined]
-        self._encoded = [{"image": [], "text": []} for _ in benchmarks]
+        self._encoded = {"image": [], "text": []}
 
-    def validation_step(self, chunk: EncodeChunk, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Encodes some pictures or captions of a benchmark."""
-        self._encoded[dataloader_idx][_room(chunk)].append(self._encode(chunk))
+    def validation_step(self, chunk: EncodeChunk, batch_idx: int) -> None:
+        """Encodes some pictures or captions of the benchmarks."""
+        self._encoded[_room(chunk)].append(self._encode(chunk))
 
     def on_validation_epoch_end(self) -> None:
         """Scores every benchmark on the embeddings of all ranks."""
-        benchmarks = self.trainer.datamodule.benchmarks  # type: ignore[attr-defined]
+        benchmarks, suite = self.trainer.datamodule.benchmarks, self.trainer.datamodule.suite  # type: ignore[attr-defined]
         self.scores = {}
-        for (name, benchmark), parts in zip(benchmarks.items(), distributed.gather_objects(self._encoded), strict=True):
-            image = _assemble(parts["image"], benchmark.pictures, self.encoder.dim)
-            text = _assemble(parts["text"], len(benchmark.captions), self.encoder.dim)
-            if image is not None and text is not None:  # a validation that is cut short by a limit measures nothing
-                found = benchmark.score(image, text)
+        parts = distributed.gather_objects(self._encoded)
+        image = _assemble(parts["image"], len(suite.pictures), self.encoder.dim)
+        text = _assemble(parts["text"], len(suite.captions), self.encoder.dim)
+        if image is not None and text is not None:  # a validation that is cut short by a limit measures nothing
+            for name, benchmark in benchmarks.items():
+                found = benchmark.score(benchmark.judge(suite.similarity(name, image, text)))
                 self.scores |= {f"{name}/{key}" if key in self.scores else key: s for key, s in found.items()}
-        self._encoded = []
+        self._encoded = {}
         for name, score in self.scores.items():
             self.log(f"bench/{name}", score.value)
         if self.scores:

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lightning_cr"
 LEVELS = [
-    {"errors", "batch", "distributed"},
+    {"errors", "batch", "distributed", "images"},
     {"losses", "negatives", "encoders"},
     {"scenes"},
     {"benchmarks"},
@@ -24,7 +24,7 @@ LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 # What a room's members may share beside its base.
 FOUNDATIONS = {
     "losses": {"base", "candidates", "concreteness_margin", "pair_rows", "threshold"},
-    "benchmarks": {"base", "retrieval"},
+    "benchmarks": {"averages", "base", "pairs", "pictures", "retrieval"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

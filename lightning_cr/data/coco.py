@@ -13,12 +13,13 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from lightning_cr.benchmarks.pictures import PictureFile
 from lightning_cr.data.base import Sample, Source, Split
 from lightning_cr.data.coco_annotations import Entry, Problems, is_karpathy, read_entries, read_json
-from lightning_cr.data.images import ImageFolders, UnreadableImage, read_image
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.encoders.preprocess import resize_and_crop
 from lightning_cr.errors import ConfigError, DataError
+from lightning_cr.images import ImageFolders, UnreadableImage, read_image
 
 __all__ = ["CocoFolder", "CocoSplit", "Strings"]
 
@@ -94,13 +95,9 @@ class CocoSplit(Split):
         """Number of pictures."""
         return len(self._ids)
 
-    def picture(self, index: int) -> Tensor:
-        """Picture number ``index`` of :attr:`image_ids` for evaluation: ``(3, S, S)`` uint8, the centre.
-
-        Raises:
-            UnreadableImage: Its file cannot be used.
-        """
-        return resize_and_crop(read_image(self._path(index)), self._preprocess, None)
+    def picture(self, index: int) -> PictureFile:
+        """Picture number ``index`` of :attr:`image_ids`."""
+        return PictureFile(self._path(index))
 
     def captions(self, index: int) -> list[str]:
         """All captions of picture number ``index``, in the order of the annotations."""
@@ -111,8 +108,8 @@ class CocoSplit(Split):
         return self._path(self._index(image_id))
 
     def load(self, image_id: int) -> Tensor:
-        """As :meth:`picture`, by image id; a DataError where the split has no such picture."""
-        return self.picture(self._index(image_id))
+        """The pixels of a picture, ``(3, S, S)`` uint8, the centre; a DataError where the split has no such picture."""
+        return self.picture(self._index(image_id)).pixels(self._preprocess)
 
     @property
     def texts(self) -> Sequence[str]:

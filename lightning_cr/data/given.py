@@ -18,11 +18,11 @@ from lightning_cr.data.base import Sample, Source
 from lightning_cr.data.coco import CocoSplit, Strings
 from lightning_cr.data.coco_annotations import Entry, Problems
 from lightning_cr.data.given_records import Row, read_rows
-from lightning_cr.data.images import ImageFolders, UnreadableImage, read_image
 from lightning_cr.data.scenes import changed
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.encoders.preprocess import resize_and_crop
 from lightning_cr.errors import ConfigError, DataError, suggest
+from lightning_cr.images import ImageFolders, UnreadableImage, read_image
 from lightning_cr.negatives.text.base import Negative
 
 __all__ = ["GivenNegatives", "GivenSplit"]
