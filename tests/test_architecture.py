@@ -24,7 +24,7 @@ LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 # What a room's members may share beside its base.
 FOUNDATIONS = {
     "losses": {"base", "candidates", "concreteness_margin", "pair_rows", "threshold"},
-    "benchmarks": {"averages", "base", "pairs", "pictures", "retrieval"},
+    "benchmarks": {"annotations", "averages", "base", "choice", "pairs", "pictures", "retrieval"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

@@ -205,6 +205,7 @@ class Benchmark(ABC):
         official_ties: How the benchmark's own code counts a tie.
         listed: Rows of the annotation files; :attr:`used` says how many of them are left.
         used: Rows that are scored.
+        prints_subsets: Whether the subsets are few enough to print beside the averages.
         blind: Whether a similarity that sees the captions alone can be judged.
     """
 
@@ -216,6 +217,7 @@ class Benchmark(ABC):
     official_ties: ClassVar[Literal["right", "wrong"]] = "wrong"
     listed: int = 0
     used: int = 0
+    prints_subsets: bool = True
     blind: bool = True
 
     @abstractmethod

@@ -80,7 +80,7 @@ def check_ks(ks: list[int] | None) -> list[int]:
     return found
 
 
-def retrieval(similarity: Similarity, owner: Tensor, caption: Tensor, ks: list[int]) -> Judged:
+def retrieval(similarity: Similarity, owner: Tensor, caption: Tensor, ks: list[int], name: str = "retrieval") -> Judged:
     """R@K both ways.
 
     Args:
@@ -88,6 +88,7 @@ def retrieval(similarity: Similarity, owner: Tensor, caption: Tensor, ks: list[i
         owner: ``(T,)``, the picture of each text.
         caption: ``(T,)``, the caption of each text; one that two pictures have is two texts.
         ks: The K.
+        name: Of the scores.
     """
     read = ~similarity.between(torch.arange(int(owner.max()) + 1), caption[:1]).isnan()
     kept = read[owner]
@@ -98,7 +99,7 @@ def retrieval(similarity: Similarity, owner: Tensor, caption: Tensor, ks: list[i
         "i2t": recall_margins(lambda rows: similarity.table(shown[rows], caption), len(shown), row, texts, ks),
         "t2i": recall_margins(lambda rows: similarity.table(shown, caption[rows]).T, len(texts), texts, row, ks),
     }
-    subsets = [f"retrieval/{way}_r@{k}" for way in margins for k in ks]
+    subsets = [f"{name}/{way}_r@{k}" for way in margins for k in ks]
     cluster = torch.cat([which for which in (shown, owner) for _ in ks])
     names = [[f"{int(i)}" for i in shown], [f"{int(i)}/{n}" for n, i in enumerate(owner)]]
     sizes = torch.tensor([len(which) for which in (shown, owner) for _ in ks])

@@ -19,14 +19,13 @@ from lightning_cr.data.coco_annotations import Entry, Problems, is_karpathy, rea
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.encoders.preprocess import resize_and_crop
 from lightning_cr.errors import ConfigError, DataError
-from lightning_cr.images import ImageFolders, UnreadableImage, read_image
+from lightning_cr.images import COCO_FOLDERS, ImageFolders, UnreadableImage, read_image
 
 __all__ = ["CocoFolder", "CocoSplit", "Strings"]
 
 log = logging.getLogger(__name__)
 
 _URL = "http://images.cocodataset.org"
-_FOLDERS = ("train2017", "val2017", "train2014", "val2014")
 _KARPATHY_FILE = "dataset_coco.json"
 _MAX_ATTEMPTS = 10  # pictures tried for one sample; so many unreadable ones in a row are no accident
 
@@ -220,7 +219,7 @@ class CocoFolder(Source):
         if root is None or not root.is_dir():
             what = "COCO needs a folder and none was given" if root is None else f"the data root {root} is no folder"
             raise DataError(f"{what}; set --data.root=DIR; {_get(root or 'DIR', self.years[0])}")
-        folders = ImageFolders(root, _FOLDERS)
+        folders = ImageFolders(root, COCO_FOLDERS)
         problems = Problems(self.max_skipped)
         train_path: Path | None = None
         train_data: dict[str, Any] = {}
@@ -229,7 +228,7 @@ class CocoFolder(Source):
         try:
             train_path = self._train_path(root)
             if not folders.paths:
-                looked = f"looked for {', '.join(_FOLDERS)}, there and in {root / 'images'}"
+                looked = f"looked for {', '.join(COCO_FOLDERS)}, there and in {root / 'images'}"
                 raise DataError(f"no folder of images in {root}: {looked}; {_get(root, self.years[0], 'train')}")
             train_data = read_json(train_path)
             train = _located(train_data, train_path, "train", root, folders, problems)
