@@ -74,4 +74,4 @@ class CaptionRetrieval(FromFiles):
     def judge(self, similarity: Similarity) -> Judged:
         """Both ways."""
         pairs = torch.tensor([[row.pictures[0], caption] for row in self.rows for caption in row.true])
-        return retrieval(similarity, *pairs.T, self.ks, self.name)
+        return retrieval(similarity, pairs[:, 0], pairs[:, 1], self.ks, self.name)

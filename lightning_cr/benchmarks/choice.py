@@ -138,7 +138,7 @@ class FromFiles(Benchmark):
 
     def place(self, tree: ImageTree, image: str | int) -> str | None:
         """Where a picture is below the folder."""
-        return tree.find(image)
+        return tree.find(image) or (tree.find(f"images/{image}") if isinstance(image, str) else None)
 
 
 class Choice(FromFiles):
