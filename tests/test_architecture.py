@@ -16,7 +16,7 @@ LEVELS = [
     {"data"},
     {"task"},
     {"callbacks"},
-    {"resume", "messages", "look", "fill", "interpolate"},
+    {"resume", "messages", "look", "fill", "interpolate", "compare"},
     {"cli"},
     {"__main__"},
 ]
@@ -24,7 +24,7 @@ LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 # What a room's members may share beside its base.
 FOUNDATIONS = {
     "losses": {"base", "candidates", "concreteness_margin", "pair_rows", "threshold"},
-    "benchmarks": {"annotations", "averages", "base", "choice", "pairs", "pictures", "retrieval"},
+    "benchmarks": {"annotations", "averages", "base", "blind", "choice", "pairs", "pictures", "retrieval", "suite"},
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

@@ -13,15 +13,17 @@ from torch import Tensor
 
 from lightning_cr.benchmarks.averages import Average, Tally, bootstrapped
 from lightning_cr.encoders.base import Preprocess
-from lightning_cr.errors import DataError
+from lightning_cr.errors import ConfigError, DataError
 
 __all__ = [
     "Benchmark",
     "Embedded",
     "Judged",
+    "Measurement",
     "Picture",
     "Pictures",
     "Score",
+    "Scoring",
     "Similarity",
     "Ties",
 ]
@@ -30,6 +32,26 @@ Ties = Literal["official", "strict", "half"]
 """What an example counts whose true and false similarity are equal: as in the benchmark's own code, 0, or a half."""
 
 _PAIRS_AT_ONCE = 1 << 14
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a test counts.
+
+    Attributes:
+        ties: What an example counts whose true and false similarity are equal: ``official`` as in the benchmark's own
+            code, ``strict`` nothing, ``half`` a half.
+        resamples: Of the pictures, for 95% intervals; 0 leaves them out.
+        seed: Of the resamples.
+    """
+
+    ties: Ties = "official"
+    resamples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resamples < 0:
+            raise ConfigError(f"data.scoring.resamples is {self.resamples}; it must be 0 (no intervals) or more")
 
 
 @dataclass(frozen=True)
@@ -49,6 +71,9 @@ class Score:
     ties: int = 0
     low: float | None = None
     high: float | None = None
+
+
+NO_INTERVALS = Scoring(resamples=0)
 
 
 class Picture(Protocol):
@@ -244,19 +269,21 @@ class Benchmark(ABC):
             DataError: No picture could be read.
         """
 
-    def score(self, judged: Judged, ties: Ties = "official", resamples: int = 0, seed: int = 0) -> dict[str, Score]:
+    def right(self, judged: Judged, ties: Ties) -> Tensor:
+        """``(N,)`` float64, what each example counts; NaN for what is not counted."""
+        return judged.right(self.official_ties if ties == "official" else "wrong" if ties == "strict" else "half")
+
+    def score(self, judged: Judged, scoring: Scoring = NO_INTERVALS) -> dict[str, Score]:
         """Accuracy of each subset, then the averages.
 
         Args:
             judged: What :meth:`judge` found.
-            ties: What a tie counts.
-            resamples: Of the bootstrap over pictures behind the intervals (percentiles); 0 leaves them out.
-            seed: Of the bootstrap.
+            scoring: What a tie counts, and the resamples of the pictures behind the intervals (percentiles).
 
         Raises:
             DataError: Nothing could be judged.
         """
-        right = judged.right(self.official_ties if ties == "official" else "wrong" if ties == "strict" else "half")
+        right = self.right(judged, scoring.ties)
         if bool(right.isnan().all()):
             raise DataError(
                 f"{type(self).__name__} has nothing to score: none of its {len(self.pictures)} pictures could be read,"
@@ -266,9 +293,24 @@ class Benchmark(ABC):
         wanted: dict[str, Average] = {name: (name,) for name in judged.subsets} | dict(self.averages)
         place = {name: at for at, name in enumerate(judged.subsets)}
         scores = {}
-        intervals = bootstrapped(tally, wanted, place, resamples, seed) if resamples else {}
+        intervals = bootstrapped(tally, wanted, place, scoring.resamples, scoring.seed) if scoring.resamples else {}
         for name, average in wanted.items():
             value, n, tied = tally.value(average, place)
             if n:
                 scores[name] = Score(value, n, tied, *intervals.get(name, (None, None)))
         return scores
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a benchmark says of a model.
+
+    Attributes:
+        judged: Example by example.
+        scores: By name.
+        blind: What the shorter caption gets, where the benchmark can be judged without pictures.
+    """
+
+    judged: Judged
+    scores: Mapping[str, Score]
+    blind: Mapping[str, Score]

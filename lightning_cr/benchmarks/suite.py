@@ -60,6 +60,7 @@ class EncodeChunk:
         images: ``(read, 3, S, S)`` uint8; None for captions, and where no picture could be read.
         tokens: ``(N, L)``; None for pictures.
         skipped: One line for each picture that could not be read.
+        full: Captions that fill the text tower's context: what does not fit is cut off.
     """
 
     rows: Tensor
@@ -67,6 +68,7 @@ class EncodeChunk:
     images: Tensor | None = None
     tokens: Tensor | None = None
     skipped: list[str] = field(default_factory=list)
+    full: int = 0
 
 
 class EncodeItems(Dataset[EncodeChunk]):
@@ -83,6 +85,7 @@ class EncodeItems(Dataset[EncodeChunk]):
         self.suite = suite
         self.tokenizer = tokenizer
         self.preprocess = preprocess
+        self.context = tokenizer([""]).shape[1]
         # Captions of like length share a chunk, so that little padding is encoded.
         lengths = torch.tensor([len(text) for text in suite.captions])
         self.chunks = [(True, rows) for rows in torch.split(torch.arange(len(suite.pictures)), size) if len(rows)]
@@ -97,7 +100,10 @@ class EncodeItems(Dataset[EncodeChunk]):
         unread = torch.zeros(len(rows), dtype=torch.bool)
         if not is_image:
             texts = [self.suite.captions[int(row)] for row in rows]
-            return EncodeChunk(rows, unread, tokens=tokenize(self.tokenizer, texts))
+            tokens = tokenize(self.tokenizer, texts)
+            fills = tokens.shape[1] == self.context
+            full = int((tokens[:, -1] != self.tokenizer.pad_id).sum()) if fills else 0
+            return EncodeChunk(rows, unread, tokens=tokens, full=full)
         pixels, skipped = [], []
         for number, row in enumerate(rows.tolist()):
             try:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from lightning_cr import distributed
 from lightning_cr.batch import Batch
-from lightning_cr.benchmarks.base import Benchmark
+from lightning_cr.benchmarks.base import Benchmark, Scoring
 from lightning_cr.benchmarks.suite import EncodeChunk, EncodeItems, Suite
 from lightning_cr.data.base import Source, Split
 from lightning_cr.data.collate import Collate, Prepared, TrainingSamples
@@ -43,6 +43,7 @@ class CompositionData(pl.LightningDataModule):
         benchmarks: What validation and test measure, by name.
         positives: Other true captions of the image that each sample brings, 0 or 1: COCO's another annotation, the
             embedded world's another wording. Drawn from (seed, epoch, sample) alone, encoded in the one text pass.
+        scoring: What a tie counts in a test, and its intervals.
 
     Raises:
         ConfigError: A number out of range, positives of a source that has none, or a training split smaller than one
@@ -61,6 +62,7 @@ class CompositionData(pl.LightningDataModule):
         negatives: TextNegatives = TextNegatives(),  # noqa: B008 (never changed in place)
         benchmarks: dict[str, Benchmark] = {},  # noqa: B006 (read only; jsonargparse shows it as the default)
         positives: Literal[0, 1] = 0,
+        scoring: Scoring = Scoring(),  # noqa: B008 (never changed in place)
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -79,6 +81,7 @@ class CompositionData(pl.LightningDataModule):
         self.negatives = negatives
         self.benchmarks = benchmarks
         self.positives = positives
+        self.scoring = scoring
         self.skipped: dict[str, None] = {}
         self._opened: tuple[Split, Split] | None = None
         self._corpus: AnnotatedCorpus | None = None

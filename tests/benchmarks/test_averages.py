@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightning_cr.benchmarks.averages import Mean, Tally, bootstrapped
-from lightning_cr.benchmarks.base import Benchmark, Judged
+from lightning_cr.benchmarks.base import Benchmark, Judged, Scoring
 
 
 class Listed(Benchmark):
@@ -48,11 +48,15 @@ def test_pools_and_means():
 def test_ties_by_rule():
     examples = judged({"a": [1.0, 0.5, 0.0, 0.5]})
     plain = benchmark()
-    assert [plain.score(examples, ties=rule)["a"].value for rule in ("official", "strict", "half")] == [0.25, 0.25, 0.5]
+    assert [plain.score(examples, Scoring(rule, 0))["a"].value for rule in ("official", "strict", "half")] == [
+        0.25,
+        0.25,
+        0.5,
+    ]
     assert plain.score(examples)["a"].ties == 2
     plain.official_ties = "right"
     assert plain.score(examples)["a"].value == 0.75
-    assert plain.score(examples, ties="strict")["a"].value == 0.25
+    assert plain.score(examples, Scoring("strict", 0))["a"].value == 0.25
 
 
 def test_a_subset_without_examples_is_left_out_of_a_mean():
@@ -68,7 +72,7 @@ def test_a_subset_without_examples_is_left_out_of_a_mean():
 def test_the_interval_of_independent_examples_is_the_binomial_one():
     rng = random.Random(0)
     values = [float(rng.random() < 0.7) for _ in range(400)]
-    score = benchmark().score(judged({"a": values}), resamples=2000)["a"]
+    score = benchmark().score(judged({"a": values}), Scoring(resamples=2000))["a"]
     half = 1.96 * (score.value * (1 - score.value) / 400) ** 0.5
     assert score.low == pytest.approx(score.value - half, abs=0.01)
     assert score.high == pytest.approx(score.value + half, abs=0.01)
@@ -78,9 +82,9 @@ def test_examples_of_one_picture_are_resampled_together():
     rng = random.Random(0)
     by_picture = [float(rng.random() < 0.5) for _ in range(50)]
     values = [value for value in by_picture for _ in range(8)]
-    alone = benchmark().score(judged({"a": values}), resamples=1000)["a"]
+    alone = benchmark().score(judged({"a": values}), Scoring(resamples=1000))["a"]
     cluster = torch.arange(50).repeat_interleave(8)
-    together = benchmark().score(judged({"a": values}, {"a": cluster}), resamples=1000)["a"]
+    together = benchmark().score(judged({"a": values}, {"a": cluster}), Scoring(resamples=1000))["a"]
     assert together.high - together.low == pytest.approx((alone.high - alone.low) * 8**0.5, rel=0.15)
 
 
@@ -104,6 +108,6 @@ def test_the_bootstrap_equals_a_naive_loop():
 
 def test_the_same_seed_gives_the_same_interval_whatever_else_is_averaged():
     examples = judged({"a": [1.0, 0.0] * 30, "b": [1.0, 1.0, 0.0] * 20})
-    one = benchmark().score(examples, resamples=300, seed=1)["a"]
-    other = benchmark(mean=Mean((("a",), ("b",)))).score(examples, resamples=300, seed=1)["a"]
+    one = benchmark().score(examples, Scoring(resamples=300, seed=1))["a"]
+    other = benchmark(mean=Mean((("a",), ("b",)))).score(examples, Scoring(resamples=300, seed=1))["a"]
     assert (one.low, one.high) == (other.low, other.high)

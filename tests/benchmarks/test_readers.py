@@ -20,7 +20,7 @@ from lightning_cr.benchmarks import (
     VLCheckList,
 )
 from lightning_cr.benchmarks.averages import Tally
-from lightning_cr.benchmarks.base import Similarity
+from lightning_cr.benchmarks.base import Scoring, Similarity
 from lightning_cr.benchmarks.blind import ShorterCaption
 from lightning_cr.benchmarks.suite import Suite
 from lightning_cr.encoders.base import Preprocess
@@ -115,7 +115,7 @@ def test_counts_of_the_real_files(tree):
 def test_the_shorter_caption_solves_what_is_added(tree):
     benchmark = opened(SugarCrepe(str(DATA / "sugarcrepe")), tree)
     judged = benchmark.judge(ShorterCaption(benchmark.captions))
-    scores = {name: 100 * s.value for name, s in benchmark.score(judged, ties="half").items()}
+    scores = {name: 100 * s.value for name, s in benchmark.score(judged, Scoring("half", 0)).items()}
     assert scores["sugarcrepe/add_att"] == pytest.approx(99.6, abs=0.05)
     assert scores["sugarcrepe/add_obj"] == pytest.approx(99.0, abs=0.05)
     assert scores["sugarcrepe/replace_rel"] == pytest.approx(64.2, abs=0.05)
@@ -227,7 +227,7 @@ def test_aro_order_counts_a_tie_as_right_and_may_drop_it(tmp_path):
     benchmark = opened(AroOrder(file), tmp_path)
     assert benchmark.captions == ["a b", "b a", "c d", "d c"]
     judged = benchmark.judge(Table(torch.tensor([[1.0, 0.0, 0.0, 1.0]])))
-    assert [benchmark.score(judged, ties=t)["aro/coco_order"].value for t in ("official", "strict", "half")] == [
+    assert [benchmark.score(judged, Scoring(t, 0))["aro/coco_order"].value for t in ("official", "strict", "half")] == [
         0.5,
         0.0,
         0.25,

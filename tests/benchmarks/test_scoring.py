@@ -13,8 +13,8 @@ from lightning_cr.errors import ConfigError, DataError
 PREPROCESS = Preprocess(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 
-def scored(benchmark, image, text, **options):
-    return benchmark.score(benchmark.judge(Embedded(image, text)), **options)
+def scored(benchmark, image, text):
+    return benchmark.score(benchmark.judge(Embedded(image, text)))
 
 
 class Table(Similarity):
