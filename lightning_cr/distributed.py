@@ -76,13 +76,10 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return total
 
 
-def gather_objects(tables: list[dict[str, list[Any]]]) -> list[dict[str, list[Any]]]:
-    """Joins the lists of all ranks, table by table and key by key."""
+def gather_objects(table: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Joins the lists of all ranks, key by key."""
     if world_size() == 1:
-        return tables
+        return table
     received: list[Any] = [None] * world_size()
-    dist.all_gather_object(received, tables)
-    return [
-        {key: [entry for other in received for entry in other[number][key]] for key in table}
-        for number, table in enumerate(tables)
-    ]
+    dist.all_gather_object(received, table)
+    return {key: [entry for other in received for entry in other[key]] for key in table}

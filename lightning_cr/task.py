@@ -17,10 +17,12 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from lightning_cr import distributed
 from lightning_cr.batch import Batch, Features, unpack
-from lightning_cr.benchmarks.base import EncodeChunk, Score
+from lightning_cr.benchmarks.base import NO_INTERVALS, Measurement, Score, Scoring
+from lightning_cr.benchmarks.evaluate import measure
+from lightning_cr.benchmarks.suite import EncodeChunk
 from lightning_cr.encoders import Encoder, EncoderConfig, Start, build_encoder
 from lightning_cr.encoders.checkpoint import describe
-from lightning_cr.errors import CheckpointError, ConfigError
+from lightning_cr.errors import CheckpointError, ConfigError, DataError
 from lightning_cr.losses.base import Loss
 from lightning_cr.negatives.image.base import FeatureNegatives
 
@@ -91,7 +93,8 @@ class CompositionTask(pl.LightningModule):
         self.kinds: tuple[str, ...] | None = None
         self.scores: dict[str, Score] = {}
         """Scores of the last validation or test, by category."""
-        self._encoded: list[dict[str, list[tuple[Tensor, Tensor]]]] = []
+        self._encoded: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self.measured: dict[str, Measurement] = {}
         self._initial: list[Encoder] = []  # in a list: no module of this one, so neither trained nor in a checkpoint
 
     # ---- training ------------------------------------------------------------------------------------------------
@@ -236,24 +239,29 @@ class CompositionTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the embeddings of the last validation."""
-        benchmarks = self.trainer.datamodule.benchmarks  # type: ignore[attr-defined]
-        self._encoded = [{"image": [], "text": []} for _ in benchmarks]
+        self._encoded = {"image": [], "text": []}
+        self.full_captions = 0
 
-    def validation_step(self, chunk: EncodeChunk, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Encodes some pictures or captions of a benchmark."""
-        self._encoded[dataloader_idx][_room(chunk)].append(self._encode(chunk))
+    def validation_step(self, chunk: EncodeChunk, batch_idx: int) -> None:
+        """Encodes some pictures or captions of the benchmarks."""
+        self._encoded[_room(chunk)].append(self._encode(chunk))
+        self.full_captions += chunk.full
 
     def on_validation_epoch_end(self) -> None:
         """Scores every benchmark on the embeddings of all ranks."""
-        benchmarks = self.trainer.datamodule.benchmarks  # type: ignore[attr-defined]
-        self.scores = {}
-        for (name, benchmark), parts in zip(benchmarks.items(), distributed.gather_objects(self._encoded), strict=True):
-            image = _assemble(parts["image"], benchmark.pictures, self.encoder.dim)
-            text = _assemble(parts["text"], len(benchmark.captions), self.encoder.dim)
-            if image is not None and text is not None:  # a validation that is cut short by a limit measures nothing
-                found = benchmark.score(image, text)
-                self.scores |= {f"{name}/{key}" if key in self.scores else key: s for key, s in found.items()}
-        self._encoded = []
+        self._measure(NO_INTERVALS)
+
+    def _measure(self, scoring: Scoring) -> None:
+        benchmarks, suite = self.trainer.datamodule.benchmarks, self.trainer.datamodule.suite  # type: ignore[attr-defined]
+        self.scores, self.measured = {}, {}
+        parts = distributed.gather_objects(self._encoded)
+        image = _assemble(parts["image"], len(suite.pictures), self.encoder.dim)
+        text = _assemble(parts["text"], len(suite.captions), self.encoder.dim)
+        if image is not None and text is not None:  # a validation that is cut short by a limit measures nothing
+            for name, benchmark in benchmarks.items():
+                self.measured[name] = found = measure(benchmark, suite.similarity(name, image, text), scoring)
+                self.scores |= {f"{name}/{key}" if key in self.scores else key: s for key, s in found.scores.items()}
+        self._encoded = {}
         for name, score in self.scores.items():
             self.log(f"bench/{name}", score.value)
         if self.scores:
@@ -263,7 +271,10 @@ class CompositionTask(pl.LightningModule):
 
     on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step
-    on_test_epoch_end = on_validation_epoch_end
+
+    def on_test_epoch_end(self) -> None:
+        """As in validation, with what a test counts and intervals."""
+        self._measure(self.trainer.datamodule.scoring)  # type: ignore[attr-defined]
 
     def predict_step(self, chunk: EncodeChunk, batch_idx: int) -> tuple[str, Tensor, Tensor]:
         """``("image" | "text", rows, unit vectors)``; NaN for a picture that could not be read."""
@@ -272,10 +283,10 @@ class CompositionTask(pl.LightningModule):
     def _encode(self, chunk: EncodeChunk) -> tuple[Tensor, Tensor]:
         """Rows and their unit vectors, NaN for what could not be read."""
         if chunk.tokens is not None:
-            return chunk.rows.cpu(), self.encoder.encode_text(chunk.tokens).float().cpu()
+            return chunk.rows.cpu(), _numbers(self.encoder.encode_text(chunk.tokens), "text")
         vectors = torch.full((len(chunk.rows), self.encoder.dim), torch.nan)
         if chunk.images is not None:
-            vectors[~chunk.unread.cpu()] = self.encoder.encode_image(chunk.images).float().cpu()
+            vectors[~chunk.unread.cpu()] = _numbers(self.encoder.encode_image(chunk.images), "image")
         return chunk.rows.cpu(), vectors
 
     # ---- checkpoints ---------------------------------------------------------------------------------------------
@@ -347,6 +358,21 @@ def _averages(trainer: pl.Trainer) -> bool:
 
 def _room(chunk: EncodeChunk) -> str:
     return "image" if chunk.tokens is None else "text"
+
+
+def _numbers(vectors: Tensor, tower: str) -> Tensor:
+    """On the CPU, in fp32.
+
+    Raises:
+        DataError: They are none; a score of them would be, too.
+    """
+    found = vectors.float().cpu()
+    if not bool(found.isfinite().all()):
+        raise DataError(
+            f"the {tower} tower gives vectors that are NaN or infinite; its weights are broken:"
+            " take another checkpoint, or --trainer.precision 32-true"
+        )
+    return found
 
 
 def _assemble(parts: list[tuple[Tensor, Tensor]], rows: int, dim: int) -> Tensor | None:

@@ -22,10 +22,10 @@ from PIL import Image
 
 from lightning_cr.cli import build
 from lightning_cr.data.base import sample_rng
-from lightning_cr.data.images import read_image
 from lightning_cr.encoders import EncoderConfig, build_encoder
 from lightning_cr.encoders.base import tokenize
 from lightning_cr.encoders.preprocess import resize_and_crop
+from lightning_cr.images import read_image
 from lightning_cr.negatives.text import TextNegatives
 
 CONFIG = Path(__file__).parents[1] / "configs" / "ahnpl.yaml"

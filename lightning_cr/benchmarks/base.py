@@ -1,21 +1,57 @@
-"""The door of a benchmark: it lists pictures and captions, each encoded once, and scores their unit vectors."""
+"""The door of a benchmark: it lists pictures and captions, and says by how much each example is right."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from lightning_cr.encoders.base import Preprocess, Tokenizer, tokenize
-from lightning_cr.errors import DataError
+from lightning_cr.benchmarks.averages import Average, Tally, bootstrapped
+from lightning_cr.encoders.base import Preprocess
+from lightning_cr.errors import ConfigError, DataError
 
-__all__ = ["Benchmark", "EncodeChunk", "EncodeItems", "Pictures", "Score", "preferred"]
+__all__ = [
+    "Benchmark",
+    "Embedded",
+    "Judged",
+    "Measurement",
+    "Picture",
+    "Pictures",
+    "Score",
+    "Scoring",
+    "Similarity",
+    "Ties",
+]
+
+Ties = Literal["official", "strict", "half"]
+"""What an example counts whose true and false similarity are equal: as in the benchmark's own code, 0, or a half."""
+
+_PAIRS_AT_ONCE = 1 << 14
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a test counts.
+
+    Attributes:
+        ties: What an example counts whose true and false similarity are equal: ``official`` as in the benchmark's own
+            code, ``strict`` nothing, ``half`` a half.
+        resamples: Of the pictures, for 95% intervals; 0 leaves them out.
+        seed: Of the resamples.
+    """
+
+    ties: Ties = "official"
+    resamples: int = 1000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.resamples < 0:
+            raise ConfigError(f"data.scoring.resamples is {self.resamples}; it must be 0 (no intervals) or more")
 
 
 @dataclass(frozen=True)
@@ -23,14 +59,45 @@ class Score:
     """One figure of a benchmark.
 
     Attributes:
-        value: Accuracy in 0..1.
-        n: Number of items it is a mean over.
-        ties: Items where true and false had exactly the same similarity; they count as wrong.
+        value: In 0..1.
+        n: Examples it is a mean over.
+        ties: Examples where true and false had exactly the same similarity.
+        low: Lower end of the 95% interval; None where none was asked for.
+        high: Upper end.
     """
 
     value: float
     n: int
     ties: int = 0
+    low: float | None = None
+    high: float | None = None
+
+
+NO_INTERVALS = Scoring(resamples=0)
+
+
+class Picture(Protocol):
+    """One picture of a benchmark; equal ones are encoded once, whichever benchmarks have them."""
+
+    def __hash__(self) -> int: ...
+
+    def __eq__(self, other: object) -> bool: ...
+
+    def pixels(self, preprocess: Preprocess) -> Tensor:
+        """``(3, S, S)`` uint8.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        ...
+
+    def content(self) -> bytes:
+        """What decides the pixels before they are resized, for the cache.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        ...
 
 
 class Pictures(Protocol):
@@ -41,8 +108,8 @@ class Pictures(Protocol):
         """Number of pictures."""
         ...
 
-    def picture(self, index: int) -> Tensor:
-        """One picture, ``(3, S, S)`` uint8."""
+    def picture(self, index: int) -> Picture:
+        """One picture."""
         ...
 
     def captions(self, index: int) -> list[str]:
@@ -50,20 +117,133 @@ class Pictures(Protocol):
         ...
 
 
-class Benchmark(ABC):
-    """A set of pictures and captions with a rule that scores their similarities.
+class Similarity(ABC):
+    """How near pictures and captions are, by their places in a benchmark's lists; any scale, NaN for what is unread."""
 
-    Attributes:
-        captions: The distinct captions.
-        pictures: Number of distinct pictures.
-        reads_files: Whether loading is worth worker processes.
-        headline: Name of the score that says it in one number; ``best.ckpt`` goes by the mean of these.
+    @abstractmethod
+    def between(self, pictures: Tensor, captions: Tensor) -> Tensor:
+        """``(...)`` fp32 of two index tensors that broadcast to one shape."""
+
+    def table(self, pictures: Tensor, captions: Tensor) -> Tensor:
+        """``(P, C)`` fp32 of each picture and each caption."""
+        return self.between(pictures[:, None], captions[None, :])
+
+    def among_captions(self, one: Tensor, other: Tensor) -> Tensor:
+        """``(...)`` fp32 of captions and captions; NaN where it is not defined."""
+        return torch.full((one + other).shape, torch.nan)
+
+
+class Embedded(Similarity):
+    """Cosines of unit vectors, in fp32.
+
+    Args:
+        image: ``(pictures, D)``; NaN where a picture could not be read.
+        text: ``(captions, D)``.
     """
 
+    def __init__(self, image: Tensor, text: Tensor) -> None:
+        self.image, self.text = image.float(), text.float()
+
+    def between(self, pictures: Tensor, captions: Tensor) -> Tensor:
+        """See :class:`Similarity`."""
+        return _cosines(self.image, self.text, pictures, captions)
+
+    def table(self, pictures: Tensor, captions: Tensor) -> Tensor:
+        """See :class:`Similarity`."""
+        return self.image[pictures] @ self.text[captions].T
+
+    def among_captions(self, one: Tensor, other: Tensor) -> Tensor:
+        """See :class:`Similarity`."""
+        return _cosines(self.text, self.text, one, other)
+
+
+def _cosines(left: Tensor, right: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    shape = (one + other).shape
+    parts = (torch.split(index.expand(shape).reshape(-1), _PAIRS_AT_ONCE) for index in (one, other))
+    return torch.cat([(left[a] * right[b]).sum(-1) for a, b in zip(*parts, strict=True)]).reshape(shape)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a benchmark finds, example by example.
+
+    Attributes:
+        subsets: Names of its parts.
+        subset: ``(N,)`` int64, the part of each example.
+        margin: ``(N,)`` fp32; the example is right above 0 and a tie at 0: the smallest of the differences of a true
+            and a false similarity that must all be positive. NaN where a picture is missing: not counted.
+        cluster: ``(N,)`` int64; examples of one picture are resampled together.
+        ids: ``(N,)`` names, unlike each other within a subset.
+    """
+
+    subsets: Sequence[str]
+    subset: Tensor
+    margin: Tensor
+    cluster: Tensor
+    ids: Sequence[str]
+
+    @classmethod
+    def of(
+        cls,
+        margins: Mapping[str, Tensor],
+        clusters: Mapping[str, Tensor],
+        ids: Mapping[str, Sequence[str]] | None = None,
+    ) -> Judged:
+        """From margins and clusters by subset; ids are numbers unless given."""
+        sizes = torch.tensor([len(margin) for margin in margins.values()])
+        return cls(
+            subsets=list(margins),
+            subset=torch.arange(len(margins)).repeat_interleave(sizes),
+            margin=torch.cat(list(margins.values())),
+            cluster=torch.cat([clusters[name] for name in margins]),
+            ids=[f"{i}" for name in margins for i in (ids[name] if ids else range(len(margins[name])))],
+        )
+
+    def with_(self, other: Judged) -> Judged:
+        """These and the examples of other subsets."""
+        return Judged(
+            [*self.subsets, *other.subsets],
+            torch.cat([self.subset, other.subset + len(self.subsets)]),
+            torch.cat([self.margin, other.margin]),
+            torch.cat([self.cluster, other.cluster]),
+            [*self.ids, *other.ids],
+        )
+
+    def right(self, ties: Literal["right", "wrong", "half"]) -> Tensor:
+        """``(N,)`` float64: 1, 0, or what a tie counts; NaN for what is not counted."""
+        worth = {"right": 1.0, "wrong": 0.0, "half": 0.5}[ties]
+        right = (self.margin > 0).double()
+        right[self.margin == 0] = worth
+        right[self.margin.isnan()] = torch.nan
+        return right
+
+
+class Benchmark(ABC):
+    """A set of pictures and captions with a rule that says which similarities are right.
+
+    Attributes:
+        pictures: The distinct pictures.
+        captions: The distinct captions.
+        averages: What is printed beside the subsets, by name.
+        headline: Name of the score that says it in one number; ``best.ckpt`` goes by the mean of these.
+        reads_files: Whether loading is worth worker processes.
+        official_ties: How the benchmark's own code counts a tie.
+        listed: Rows of the annotation files; :attr:`used` says how many of them are left.
+        used: Rows that are scored.
+        prints_subsets: Whether the subsets are few enough to print beside the averages.
+        blind: Whether a similarity that sees the captions alone can be judged.
+    """
+
+    pictures: Sequence[Picture] = ()
     captions: Sequence[str] = ()
-    pictures: int = 0
-    reads_files: bool = True
+    averages: Mapping[str, Average] = {}
     headline: str = ""
+    reads_files: bool = True
+    official_ties: ClassVar[Literal["right", "wrong"]] = "wrong"
+    listed: int = 0
+    used: int = 0
+    prints_subsets: bool = True
+    blind: bool = True
 
     @abstractmethod
     def open(self, root: Path | None, preprocess: Preprocess, held_out: Pictures) -> None:
@@ -79,88 +259,58 @@ class Benchmark(ABC):
         """
 
     @abstractmethod
-    def picture(self, index: int) -> Tensor:
-        """One picture, ``(3, S, S)`` uint8.
-
-        Raises:
-            DataError: It cannot be read; its row of vectors is then NaN, and :meth:`score` leaves its items out.
-        """
-
-    @abstractmethod
-    def score(self, image: Tensor, text: Tensor) -> dict[str, Score]:
-        """Scores the unit vectors.
+    def judge(self, similarity: Similarity) -> Judged:
+        """Says of each example by how much it is right.
 
         Args:
-            image: ``(pictures, D)`` fp32, in the order of :meth:`picture`; NaN where a picture could not be read.
-            text: ``(len(captions), D)`` fp32, in the order of :attr:`captions`.
+            similarity: Of :attr:`pictures` and :attr:`captions`, by their places.
 
         Raises:
             DataError: No picture could be read.
         """
 
+    def right(self, judged: Judged, ties: Ties) -> Tensor:
+        """``(N,)`` float64, what each example counts; NaN for what is not counted."""
+        return judged.right(self.official_ties if ties == "official" else "wrong" if ties == "strict" else "half")
 
-def preferred(true: Tensor, *false: Tensor) -> Score:
-    """Share of items where the true similarity is above every false one; ties are wrong and counted.
+    def score(self, judged: Judged, scoring: Scoring = NO_INTERVALS) -> dict[str, Score]:
+        """Accuracy of each subset, then the averages.
 
-    >>> preferred(torch.tensor([0.3, 0.2]), torch.tensor([0.1, 0.2]))
-    Score(value=0.5, n=2, ties=1)
-    """
-    best = torch.stack(false).amax(0)
-    n = len(true)
-    return Score(float((true > best).double().mean()) if n else 0.0, n, int((true == best).sum()))
+        Args:
+            judged: What :meth:`judge` found.
+            scoring: What a tie counts, and the resamples of the pictures behind the intervals (percentiles).
+
+        Raises:
+            DataError: Nothing could be judged.
+        """
+        right = self.right(judged, scoring.ties)
+        if bool(right.isnan().all()):
+            raise DataError(
+                f"{type(self).__name__} has nothing to score: none of its {len(self.pictures)} pictures could be read,"
+                " or the encoder returns NaN for all; mend the files, or take the benchmark out of data.benchmarks"
+            )
+        tally = Tally.of(right, judged.margin == 0, judged.subset, judged.cluster, len(judged.subsets))
+        wanted: dict[str, Average] = {name: (name,) for name in judged.subsets} | dict(self.averages)
+        place = {name: at for at, name in enumerate(judged.subsets)}
+        scores = {}
+        intervals = bootstrapped(tally, wanted, place, scoring.resamples, scoring.seed) if scoring.resamples else {}
+        for name, average in wanted.items():
+            value, n, tied = tally.value(average, place)
+            if n:
+                scores[name] = Score(value, n, tied, *intervals.get(name, (None, None)))
+        return scores
 
 
-@dataclass
-class EncodeChunk:
-    """Some pictures or some captions of a benchmark.
+@dataclass(frozen=True)
+class Measurement:
+    """What a benchmark says of a model.
 
     Attributes:
-        rows: ``(N,)``, which pictures or captions they are.
-        unread: ``(N,)`` bool, which of them could not be read.
-        images: ``(read, 3, S, S)`` uint8; None for captions, and where no picture could be read.
-        tokens: ``(N, L)``; None for pictures.
-        skipped: One line for each picture that could not be read.
+        judged: Example by example.
+        scores: By name.
+        blind: What the shorter caption gets, where the benchmark can be judged without pictures.
     """
 
-    rows: Tensor
-    unread: Tensor
-    images: Tensor | None = None
-    tokens: Tensor | None = None
-    skipped: list[str] = field(default_factory=list)
-
-
-class EncodeItems(Dataset[EncodeChunk]):
-    """All that a benchmark wants encoded, in chunks: pictures first, then captions from short to long.
-
-    Args:
-        benchmark: An opened benchmark.
-        tokenizer: Of the text tower.
-        size: Rows of a chunk.
-    """
-
-    def __init__(self, benchmark: Benchmark, tokenizer: Tokenizer, size: int) -> None:
-        self.benchmark = benchmark
-        self.tokenizer = tokenizer
-        # Captions of like length share a chunk, so that little padding is encoded.
-        lengths = torch.tensor([len(text) for text in benchmark.captions])
-        self.chunks = [(True, rows) for rows in torch.split(torch.arange(benchmark.pictures), size) if len(rows)]
-        self.chunks += [(False, rows) for rows in torch.split(lengths.argsort(), size) if len(rows)]
-
-    def __len__(self) -> int:
-        return len(self.chunks)
-
-    def __getitem__(self, index: int) -> EncodeChunk:
-        """The chunk at an index."""
-        is_image, rows = self.chunks[index]
-        unread = torch.zeros(len(rows), dtype=torch.bool)
-        if not is_image:
-            texts = [self.benchmark.captions[int(row)] for row in rows]
-            return EncodeChunk(rows, unread, tokens=tokenize(self.tokenizer, texts))
-        pictures, skipped = [], []
-        for number, row in enumerate(rows.tolist()):
-            try:
-                pictures.append(self.benchmark.picture(row))
-            except DataError as error:
-                unread[number] = True
-                skipped.append(str(error))
-        return EncodeChunk(rows, unread, images=torch.stack(pictures) if pictures else None, skipped=skipped)
+    judged: Judged
+    scores: Mapping[str, Score]
+    blind: Mapping[str, Score]

@@ -1,33 +1,47 @@
-"""Retrieval on the held-out split: R@K from picture to caption and back."""
+"""Retrieval: R@K from picture to caption and back, on the held-out split or on Karpathy's test split."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from lightning_cr.benchmarks.base import Benchmark, Pictures, Score
+from lightning_cr.benchmarks.base import Benchmark, Judged, Pictures, Similarity
 from lightning_cr.encoders.base import Preprocess
-from lightning_cr.errors import DataError
+from lightning_cr.errors import ConfigError, DataError
 
-__all__ = ["HeldOutRetrieval", "places", "recall"]
+__all__ = ["HeldOutRetrieval", "Table", "check_ks", "recall_margins", "retrieval"]
 
 BLOCK = 2**22  # similarities held at once, 16 MB: of bigger blocks the counts are slower, of smaller the products
+
+
+Table = Callable[[Tensor], Tensor]
+"""Similarities ``(n, M)`` of some queries, by their numbers, with all items."""
 
 
 class HeldOutRetrieval(Benchmark):
     """R@1, R@5 and R@10 on the held-out pictures and all their captions.
 
     A picture is found if any of its captions is among the K nearest; a caption if its picture is. A false item as near
-    as the best true one stands before it (ties are wrong).
+    as the best true one is a tie.
 
     Args:
         ks: The K of R@K.
+
+    Attributes:
+        owner: ``(T,)``, the picture of each text.
+        caption: ``(T,)``, the caption of each text.
+
+    Raises:
+        ConfigError: A K below 1.
     """
 
+    blind = False
+
     def __init__(self, ks: list[int] | None = None) -> None:
-        self.ks = ks or [1, 5, 10]
+        self.ks = check_ks(ks)
         self.headline = f"retrieval/i2t_r@{self.ks[0]}"
 
     def open(self, root: Path | None, preprocess: Preprocess, held_out: Pictures) -> None:
@@ -41,85 +55,92 @@ class HeldOutRetrieval(Benchmark):
                 "retrieval needs held-out pictures, and the source has none; add captions_val20XX.json to the"
                 " annotations, or take the benchmark out of data.benchmarks"
             )
-        self._held_out = held_out
-        self.pictures = held_out.pictures
-        owned = [(index, text) for index in range(self.pictures) for text in held_out.captions(index)]
-        self.captions = [text for _, text in owned]
+        self.pictures = [held_out.picture(index) for index in range(held_out.pictures)]
+        owned = [(index, text) for index in range(held_out.pictures) for text in held_out.captions(index)]
+        place: dict[str, int] = {}
+        self.caption = torch.tensor([place.setdefault(text, len(place)) for _, text in owned])
         self.owner = torch.tensor([index for index, _ in owned])
+        self.captions = list(place)
+        self.listed = self.used = len(owned)
 
-    def picture(self, index: int) -> Tensor:
-        """One held-out picture."""
-        return self._held_out.picture(index)
-
-    def score(self, image: Tensor, text: Tensor) -> dict[str, Score]:
-        """``retrieval/i2t_r@K`` and ``retrieval/t2i_r@K``; unreadable pictures and their captions are left out.
-
-        Raises:
-            DataError: No picture is left.
-        """
-        read = ~image.isnan().any(1)
-        if not read.any():
-            raise DataError(
-                f"retrieval has nothing to score: none of the {self.pictures} held-out pictures could be read, or the"
-                " encoder returns NaN for all; mend the files, or take the benchmark out of data.benchmarks"
-            )
-        kept = read[self.owner]
-        picture = (read.cumsum(0) - 1)[self.owner[kept]]
-        caption = torch.arange(len(picture))
-        image, text = image[read], text[kept]
-        found = {
-            "i2t": _places_in_blocks(image, text, picture, caption),
-            "t2i": _places_in_blocks(text, image, caption, picture),
-        }
-        return {f"retrieval/{name}_r@{k}": _share(*place, k) for name, place in found.items() for k in self.ks}
+    def judge(self, similarity: Similarity) -> Judged:
+        """``retrieval/i2t_r@K`` and ``retrieval/t2i_r@K``; unreadable pictures and their captions are left out."""
+        return retrieval(similarity, self.owner, self.caption, self.ks)
 
 
-def recall(similarity: Tensor, match: Tensor, k: int) -> Score:
-    """R@K: share of rows with a match among the K most similar columns.
+def check_ks(ks: list[int] | None) -> list[int]:
+    """The K of R@K, 1, 5 and 10 unless given.
 
-    Args:
-        similarity: ``(N, M)``.
-        match: ``(N, M)`` bool.
-        k: How many columns are looked at.
-
-    >>> recall(torch.tensor([[0.9, 0.1], [0.9, 0.1]]), torch.eye(2, dtype=torch.bool), 1)
-    Score(value=0.5, n=2, ties=0)
+    Raises:
+        ConfigError: None at all, or one below 1.
     """
-    return _share(*places(similarity, *match.nonzero(as_tuple=True)), k)
+    found = [1, 5, 10] if ks is None else ks
+    if not found or min(found) < 1:
+        raise ConfigError(f"the ks of retrieval are {found}; each must be 1 or more, such as [1, 5, 10]")
+    return found
 
 
-def places(similarity: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
-    """Where the best true column of each row stands among the false ones.
+def retrieval(similarity: Similarity, owner: Tensor, caption: Tensor, ks: list[int], name: str = "retrieval") -> Judged:
+    """R@K both ways.
 
     Args:
-        similarity: ``(N, M)``.
-        row: ``(T,)``, of each true pair.
-        column: ``(T,)``, of each true pair.
+        similarity: Of pictures and captions.
+        owner: ``(T,)``, the picture of each text.
+        caption: ``(T,)``, the caption of each text; one that two pictures have is two texts.
+        ks: The K.
+        name: Of the scores.
+    """
+    read = ~similarity.between(torch.arange(int(owner.max()) + 1), caption[:1]).isnan()
+    kept = read[owner]
+    owner, caption = owner[kept], caption[kept]
+    shown, row = torch.unique(owner, return_inverse=True)
+    texts = torch.arange(len(owner))
+    margins = {
+        "i2t": recall_margins(lambda rows: similarity.table(shown[rows], caption), len(shown), row, texts, ks),
+        "t2i": recall_margins(lambda rows: similarity.table(shown, caption[rows]).T, len(texts), texts, row, ks),
+    }
+    subsets = [f"{name}/{way}_r@{k}" for way in margins for k in ks]
+    cluster = torch.cat([which for which in (shown, owner) for _ in ks])
+    names = [[f"{int(i)}" for i in shown], [f"{int(i)}/{n}" for n, i in enumerate(owner)]]
+    sizes = torch.tensor([len(which) for which in (shown, owner) for _ in ks])
+    return Judged(
+        subsets=subsets,
+        subset=torch.arange(len(subsets)).repeat_interleave(sizes),
+        margin=torch.cat([margin for found in margins.values() for margin in found]),
+        cluster=cluster,
+        ids=[name for found in names for _ in ks for name in found],
+    )
+
+
+def recall_margins(table: Table, rows: int, row: Tensor, column: Tensor, ks: list[int]) -> list[Tensor]:
+    """By how much the best true item of each query is above the K-th false one.
+
+    Above 0 it is among the K nearest wherever ties are put; at 0 that depends on them.
+
+    Args:
+        table: The similarities.
+        rows: Queries.
+        row: ``(T,)``, query of each true pair.
+        column: ``(T,)``, item of each true pair.
+        ks: The K.
 
     Returns:
-        ``(N,)`` how many false columns stand before it, the level ones among them; ``(N,)`` whether one is level.
-
-    >>> places(torch.tensor([[0.9, 0.1, 0.9]]), torch.tensor([0]), torch.tensor([2]))
-    (tensor([1]), tensor([True]))
+        ``(rows,)`` for each K; infinite where there are fewer than K false items.
     """
-    true = similarity[row, column]
-    best = similarity.new_full((len(similarity),), -torch.inf).scatter_reduce(0, row, true, "amax")
-    true_at_best = torch.zeros_like(best, dtype=torch.long).index_add(0, row, (true == best[row]).long())
-    below = (similarity < best[:, None]).sum(1)  # and not "above": NaN is neither, and must not be a hit
-    before = similarity.shape[1] - below - true_at_best
-    return before, (similarity == best[:, None]).sum(1) > true_at_best
-
-
-def _places_in_blocks(query: Tensor, item: Tensor, row: Tensor, column: Tensor) -> tuple[Tensor, Tensor]:
-    """:func:`places` of all queries among all items; COCO's similarities would fill 33 GB at once."""
-    size = max(1, BLOCK // len(item))
-    parts = []
-    for start in range(0, len(query), size):
-        here = (row >= start) & (row < start + size)
-        parts.append(places(query[start : start + size] @ item.T, row[here] - start, column[here]))
-    before, level = zip(*parts, strict=True)
-    return torch.cat(before), torch.cat(level)
-
-
-def _share(before: Tensor, level: Tensor, k: int) -> Score:
-    return Score(float((before < k).double().mean()), len(before), int(level.sum()))
+    most = max(ks)
+    parts: list[list[Tensor]] = [[] for _ in ks]
+    order = row.argsort(stable=True)
+    row, column = row[order], column[order]
+    size = max(1, BLOCK // max(1, int(column.max()) + 1 if len(column) else 1))
+    for start in range(0, rows, size):
+        found = table(torch.arange(start, min(rows, start + size))).clone()
+        first, last = torch.searchsorted(row, torch.tensor([start, start + size])).tolist()
+        at = row[first:last] - start
+        true = found[at, column[first:last]]
+        best = found.new_full((len(found),), -torch.inf).scatter_reduce(0, at, true, "amax")
+        found[at, column[first:last]] = -torch.inf
+        false = found.topk(min(most, found.shape[1]), dim=1).values
+        false = torch.nn.functional.pad(false, (0, most - false.shape[1]), value=-torch.inf)
+        for part, k in zip(parts, ks, strict=True):
+            part.append(best - false[:, k - 1])
+    return [torch.cat(part) if part else torch.zeros(0) for part in parts]

@@ -12,23 +12,24 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lightning_cr.benchmarks.base import Benchmark, Pictures, Score, preferred
-from lightning_cr.benchmarks.retrieval import recall
+from lightning_cr.benchmarks.averages import Mean
+from lightning_cr.benchmarks.base import Benchmark, Judged, Pictures, Similarity
+from lightning_cr.benchmarks.pairs import winoground
+from lightning_cr.benchmarks.retrieval import retrieval
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError
 from lightning_cr.scenes import (
     EDITS,
     Edit,
+    RenderedScene,
     Scene,
     Wording,
     World,
     caption,
     draw_wording,
     paraphrase,
-    render,
     replace_colour,
     replace_shape,
-    to_tensor,
 )
 
 __all__ = ["ScenesBenchmark"]
@@ -67,37 +68,37 @@ class ScenesBenchmark(Benchmark):
 
     def open(self, root: Path | None, preprocess: Preprocess, held_out: Pictures) -> None:
         """Makes the scenes; nothing is read."""
-        self._pixels = preprocess.size
-        self._pictures: dict[Scene, int] = {}
+        self._pictures: dict[RenderedScene, int] = {}
         self._texts: dict[str, int] = {}
         world = World()
         self._items = {name: self._category(world, name) for name in EDITS}
         self._pairs = self._winoground(world)
         self._unseen = self._category(World(held_out="only"), "held_out_pairs")
         self._retrieval = self._described(world)
-        self._scenes = list(self._pictures)
-        self.pictures = len(self._scenes)
+        self.pictures = list(self._pictures)
         self.captions = list(self._texts)
+        self.averages = {"mean of 7": Mean(tuple((name,) for name in EDITS))}
 
-    def picture(self, index: int) -> Tensor:
-        """Renders one scene."""
-        return to_tensor(render(self._scenes[index], self._pixels))
-
-    def score(self, image: Tensor, text: Tensor) -> dict[str, Score]:
-        """Scores of all parts; see the class."""
-        scores, false_pairs = {}, []
+    def judge(self, similarity: Similarity) -> Judged:
+        """All parts; see the class."""
+        margins: dict[str, Tensor] = {}
+        clusters: dict[str, Tensor] = {}
+        both = []
         for name, items in self._items.items():
-            true, paraphrased, false = self._similarities(image, text, items)
-            scores[name] = preferred(true, false)
-            false_pairs.append((torch.minimum(true, paraphrased), false))
-        seven = list(scores.values())
-        scores["mean of 7"] = Score(
-            sum(s.value for s in seven) / len(seven), sum(s.n for s in seven), sum(s.ties for s in seven)
+            true, paraphrased, false = (similarity.between(items[:, 0], items[:, column]) for column in (1, 2, 3))
+            margins[name], clusters[name] = true - false, items[:, 0]
+            both.append(torch.minimum(true, paraphrased) - false)
+        margins["hard_positive"] = torch.cat(both)
+        clusters["hard_positive"] = torch.cat([items[:, 0] for items in self._items.values()])
+        unseen = self._unseen
+        margins["held_out_pairs"] = similarity.between(unseen[:, 0], unseen[:, 1]) - similarity.between(
+            unseen[:, 0], unseen[:, 3]
         )
-        scores["hard_positive"] = preferred(*(torch.cat(column) for column in zip(*false_pairs, strict=True)))
-        true, _, false = self._similarities(image, text, self._unseen)
-        scores["held_out_pairs"] = preferred(true, false)
-        return scores | self._score_pairs(image, text) | self._score_retrieval(image, text)
+        clusters["held_out_pairs"] = unseen[:, 0]
+        for name, margin in winoground(similarity, *self._pairs.T).items():
+            margins[f"winoground/{name}"], clusters[f"winoground/{name}"] = margin, self._pairs[:, 0]
+        picture, text = self._retrieval.T
+        return Judged.of(margins, clusters).with_(retrieval(similarity, picture, text, [1, 5]))
 
     def _category(self, world: World, name: str) -> Tensor:
         """``(n, 4)``: picture, caption, paraphrase, false caption."""
@@ -155,39 +156,7 @@ class ScenesBenchmark(Benchmark):
             index += 1
 
     def _picture(self, scene: Scene) -> int:
-        return self._pictures.setdefault(scene, len(self._pictures))
+        return self._pictures.setdefault(RenderedScene(scene), len(self._pictures))
 
     def _text(self, text: str) -> int:
         return self._texts.setdefault(text, len(self._texts))
-
-    def _similarities(self, image: Tensor, text: Tensor, items: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pictures = image[items[:, 0]]
-        first, second, third = ((pictures * text[items[:, column]]).sum(-1) for column in (1, 2, 3))
-        return first, second, third
-
-    def _score_pairs(self, image: Tensor, text: Tensor) -> dict[str, Score]:
-        i0, i1 = image[self._pairs[:, 0]], image[self._pairs[:, 1]]
-        c0, c1 = text[self._pairs[:, 2]], text[self._pairs[:, 3]]
-        s00, s01, s10, s11 = ((c * i).sum(-1) for c in (c0, c1) for i in (i0, i1))
-        return winoground(s00, s01, s10, s11)
-
-    def _score_retrieval(self, image: Tensor, text: Tensor) -> dict[str, Score]:
-        similarity = image[self._retrieval[:, 0]] @ text[self._retrieval[:, 1]].T
-        match = torch.eye(len(similarity), dtype=torch.bool)
-        both = {"i2t": similarity, "t2i": similarity.T}
-        return {f"retrieval/{name}_r@{k}": recall(sim, match, k) for name, sim in both.items() for k in (1, 5)}
-
-
-def winoground(s00: Tensor, s01: Tensor, s10: Tensor, s11: Tensor) -> dict[str, Score]:
-    """Text, image and group score; ``s01`` is the similarity of caption 0 and image 1.
-
-    Text: each image is nearer to its own caption. Image: each caption is nearer to its own image. Group: both. Strict.
-    """
-    text = torch.minimum(s00 - s10, s11 - s01)
-    image = torch.minimum(s00 - s01, s11 - s10)
-    zero = torch.zeros_like(text)
-    return {
-        "winoground/text": preferred(text, zero),
-        "winoground/image": preferred(image, zero),
-        "winoground/group": preferred(torch.minimum(text, image), zero),
-    }

@@ -39,18 +39,20 @@ class SaveEmbeddings(pl.Callback):
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the file, on the first rank."""
-        parts = distributed.gather_objects([self._parts])[0]
+        parts = distributed.gather_objects(self._parts)
         folder = run_folder(trainer)
         if folder is None or not trainer.is_global_zero:
             return
         items = trainer.datamodule.predicted  # type: ignore[attr-defined]
-        found: dict[str, Any] = {"caption": np.array(items.captions), "owner": items.owner.numpy()}
-        for room, rows in (("image", items.pictures), ("text", len(items.captions))):
+        texts = items.caption.numpy()  # one that two pictures have was encoded once
+        found: dict[str, Any] = {"caption": np.array(items.captions)[texts], "owner": items.owner.numpy()}
+        for room, rows in (("image", len(items.pictures)), ("text", len(items.captions))):
             found[room] = np.full((rows, pl_module.encoder.dim), np.nan, np.float32)
             for index, vectors in parts[room]:
                 found[room][index.numpy()] = vectors.float().numpy()
+        found["text"] = found["text"][texts]
         path = Path(folder) / "embeddings.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as file:
             np.savez_compressed(file, **found)
-        print(f"{items.pictures} pictures and {len(items.captions)} captions in {path}")
+        print(f"{len(items.pictures)} pictures and {len(texts)} captions in {path}")

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import time
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ import lightning as pl
 from lightning.pytorch.callbacks import Callback
 
 from lightning_cr import __version__
+from lightning_cr.benchmarks.records import EXAMPLES, record, write_examples
 from lightning_cr.callbacks.curves import LossCurve, draw_curves
 from lightning_cr.callbacks.files import check_run_folder, reason, run_folder, whole_file
+from lightning_cr.callbacks.measured import latex, markdown, print_measured
 from lightning_cr.callbacks.samples import draw_samples, score_examples
 from lightning_cr.callbacks.table import Scores, as_scores, print_scores
 from lightning_cr.errors import DataError
@@ -118,8 +121,39 @@ class RunReport(Callback):
                 self._count("validation")
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints and writes the scores of a test."""
-        self._report_stage(trainer, "test", as_scores(getattr(pl_module, "scores", {})))
+        """Prints and writes the scores of a test, and every example."""
+        measured, datamodule = getattr(pl_module, "measured", {}), getattr(trainer, "datamodule", None)
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        if not measured or datamodule is None:
+            print("there are no scores to show; name benchmarks in data.benchmarks")
+            return
+        benchmarks, scoring = datamodule.benchmarks, datamodule.scoring
+        print_measured(benchmarks, measured)
+        if self._folder is None:
+            return
+        results = {
+            "scores": as_scores(getattr(pl_module, "scores", {})),
+            "benchmarks": record(benchmarks, measured, scoring),
+            "model": _described(pl_module),
+            "precision": str(trainer.precision),
+            "scoring": asdict(scoring),
+            "captions cut to the context or just filling it": getattr(pl_module, "full_captions", 0),
+            "skipped": list(datamodule.skipped),
+            "versions": _versions(),
+        }
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_examples(self._folder / EXAMPLES, benchmarks, measured, scoring)
+            for name, text in (
+                ("test_results.md", markdown(benchmarks, measured)),
+                ("test_results.tex", latex(benchmarks, measured)),
+            ):
+                (self._folder / name).write_text(text)
+            _write_json(self._folder / "test_results.json", results)
+        except OSError as error:
+            raise DataError(f"could not write the results into {self._folder} ({reason(error)})") from error
+        print(f"in {self._folder}: test_results.json, .md and .tex, {EXAMPLES}")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stops the clock."""
@@ -211,6 +245,19 @@ class RunReport(Callback):
                     f"could not write {stage}_results.json into {self._folder} ({reason(error)})"
                 ) from error
             print(f"in {self._folder}: {stage}_results.json")
+
+
+def _described(pl_module: pl.LightningModule) -> dict[str, Any]:
+    """What the model is: its configuration, activation and pixels."""
+    encoder: Any = getattr(pl_module, "encoder", None)
+    if encoder is None:
+        return {}
+    return {
+        **asdict(encoder.config),
+        "activation": encoder.activation,
+        "dim": encoder.dim,
+        "preprocess": asdict(encoder.preprocess),
+    }
 
 
 def _encoder(pl_module: pl.LightningModule) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from lightning_cr.benchmarks.base import Picture
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
 
@@ -80,8 +81,8 @@ class Split(ABC):
         """Number of distinct pictures, for evaluation."""
 
     @abstractmethod
-    def picture(self, index: int) -> Tensor:
-        """One picture without augmentation, ``(3, S, S)`` uint8; 0 <= index < pictures."""
+    def picture(self, index: int) -> Picture:
+        """One picture, for evaluation without augmentation; 0 <= index < pictures."""
 
     @abstractmethod
     def captions(self, index: int) -> list[str]:

@@ -13,19 +13,19 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from lightning_cr.benchmarks.pictures import PictureFile
 from lightning_cr.data.base import Sample, Source, Split
 from lightning_cr.data.coco_annotations import Entry, Problems, is_karpathy, read_entries, read_json
-from lightning_cr.data.images import ImageFolders, UnreadableImage, read_image
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.encoders.preprocess import resize_and_crop
 from lightning_cr.errors import ConfigError, DataError
+from lightning_cr.images import COCO_FOLDERS, ImageFolders, UnreadableImage, read_image
 
 __all__ = ["CocoFolder", "CocoSplit", "Strings"]
 
 log = logging.getLogger(__name__)
 
 _URL = "http://images.cocodataset.org"
-_FOLDERS = ("train2017", "val2017", "train2014", "val2014")
 _KARPATHY_FILE = "dataset_coco.json"
 _MAX_ATTEMPTS = 10  # pictures tried for one sample; so many unreadable ones in a row are no accident
 
@@ -94,13 +94,9 @@ class CocoSplit(Split):
         """Number of pictures."""
         return len(self._ids)
 
-    def picture(self, index: int) -> Tensor:
-        """Picture number ``index`` of :attr:`image_ids` for evaluation: ``(3, S, S)`` uint8, the centre.
-
-        Raises:
-            UnreadableImage: Its file cannot be used.
-        """
-        return resize_and_crop(read_image(self._path(index)), self._preprocess, None)
+    def picture(self, index: int) -> PictureFile:
+        """Picture number ``index`` of :attr:`image_ids`."""
+        return PictureFile(self._path(index))
 
     def captions(self, index: int) -> list[str]:
         """All captions of picture number ``index``, in the order of the annotations."""
@@ -111,8 +107,8 @@ class CocoSplit(Split):
         return self._path(self._index(image_id))
 
     def load(self, image_id: int) -> Tensor:
-        """As :meth:`picture`, by image id; a DataError where the split has no such picture."""
-        return self.picture(self._index(image_id))
+        """The pixels of a picture, ``(3, S, S)`` uint8, the centre; a DataError where the split has no such picture."""
+        return self.picture(self._index(image_id)).pixels(self._preprocess)
 
     @property
     def texts(self) -> Sequence[str]:
@@ -223,7 +219,7 @@ class CocoFolder(Source):
         if root is None or not root.is_dir():
             what = "COCO needs a folder and none was given" if root is None else f"the data root {root} is no folder"
             raise DataError(f"{what}; set --data.root=DIR; {_get(root or 'DIR', self.years[0])}")
-        folders = ImageFolders(root, _FOLDERS)
+        folders = ImageFolders(root, COCO_FOLDERS)
         problems = Problems(self.max_skipped)
         train_path: Path | None = None
         train_data: dict[str, Any] = {}
@@ -232,7 +228,7 @@ class CocoFolder(Source):
         try:
             train_path = self._train_path(root)
             if not folders.paths:
-                looked = f"looked for {', '.join(_FOLDERS)}, there and in {root / 'images'}"
+                looked = f"looked for {', '.join(COCO_FOLDERS)}, there and in {root / 'images'}"
                 raise DataError(f"no folder of images in {root}: {looked}; {_get(root, self.years[0], 'train')}")
             train_data = read_json(train_path)
             train = _located(train_data, train_path, "train", root, folders, problems)

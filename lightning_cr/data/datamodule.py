@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 
 from lightning_cr import distributed
 from lightning_cr.batch import Batch
-from lightning_cr.benchmarks.base import Benchmark, EncodeChunk, EncodeItems
+from lightning_cr.benchmarks.base import Benchmark, Scoring
+from lightning_cr.benchmarks.suite import EncodeChunk, EncodeItems, Suite
 from lightning_cr.data.base import Source, Split
 from lightning_cr.data.collate import Collate, Prepared, TrainingSamples
 from lightning_cr.data.loader import EpochSampler, ResumableLoader
@@ -42,6 +43,7 @@ class CompositionData(pl.LightningDataModule):
         benchmarks: What validation and test measure, by name.
         positives: Other true captions of the image that each sample brings, 0 or 1: COCO's another annotation, the
             embedded world's another wording. Drawn from (seed, epoch, sample) alone, encoded in the one text pass.
+        scoring: What a tie counts in a test, and its intervals.
 
     Raises:
         ConfigError: A number out of range, positives of a source that has none, or a training split smaller than one
@@ -60,6 +62,7 @@ class CompositionData(pl.LightningDataModule):
         negatives: TextNegatives = TextNegatives(),  # noqa: B008 (never changed in place)
         benchmarks: dict[str, Benchmark] = {},  # noqa: B006 (read only; jsonargparse shows it as the default)
         positives: Literal[0, 1] = 0,
+        scoring: Scoring = Scoring(),  # noqa: B008 (never changed in place)
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -78,6 +81,7 @@ class CompositionData(pl.LightningDataModule):
         self.negatives = negatives
         self.benchmarks = benchmarks
         self.positives = positives
+        self.scoring = scoring
         self.skipped: dict[str, None] = {}
         self._opened: tuple[Split, Split] | None = None
         self._corpus: AnnotatedCorpus | None = None
@@ -107,6 +111,7 @@ class CompositionData(pl.LightningDataModule):
             self._skip(self.source.skipped)
             for benchmark in self.benchmarks.values():
                 benchmark.open(self.root, self.preprocess, self.held_out)
+            self.suite = Suite(self.benchmarks)
         if stage == "fit":
             if self.negatives.context == "corpus" and self._corpus is None and not self.source.no_training:
                 self._learn()
@@ -210,8 +215,9 @@ class CompositionData(pl.LightningDataModule):
         return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def val_dataloader(self) -> list[DataLoader[EncodeChunk]]:
-        """One loader a benchmark: its pictures and captions, each once, in chunks."""
-        return [self._encode_loader(benchmark) for benchmark in self.benchmarks.values()]
+        """The pictures and captions of all benchmarks, each once, in chunks; none where there is nothing to measure."""
+        reads_files = any(benchmark.reads_files for benchmark in self.benchmarks.values())
+        return [self._encode_loader(self.suite, reads_files)] if self.benchmarks else []
 
     test_dataloader = val_dataloader
 
@@ -221,13 +227,13 @@ class CompositionData(pl.LightningDataModule):
 
         self.predicted = HeldOutRetrieval()
         self.predicted.open(self.root, self.preprocess, self.held_out)
-        return self._encode_loader(self.predicted)
+        return self._encode_loader(Suite({"predicted": self.predicted}), self.predicted.reads_files)
 
-    def _encode_loader(self, benchmark: Benchmark) -> DataLoader[EncodeChunk]:
+    def _encode_loader(self, suite: Suite, reads_files: bool) -> DataLoader[EncodeChunk]:
         return DataLoader(
-            EncodeItems(benchmark, self.tokenizer, self.eval_batch_size),
+            EncodeItems(suite, self.tokenizer, self.preprocess, self.eval_batch_size),
             batch_size=None,
-            num_workers=self.num_workers if benchmark.reads_files else 0,
+            num_workers=self.num_workers if reads_files else 0,
         )
 
     def examples(self, count: int) -> tuple[Batch, list[Prepared]]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-import re
 from collections import Counter
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
@@ -18,11 +16,11 @@ from lightning_cr.data.base import Sample, Source
 from lightning_cr.data.coco import CocoSplit, Strings
 from lightning_cr.data.coco_annotations import Entry, Problems
 from lightning_cr.data.given_records import Row, read_rows
-from lightning_cr.data.images import ImageFolders, UnreadableImage, read_image
 from lightning_cr.data.scenes import changed
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.encoders.preprocess import resize_and_crop
 from lightning_cr.errors import ConfigError, DataError, suggest
+from lightning_cr.images import COCO_FOLDERS, ImageTree, UnreadableImage, read_image
 from lightning_cr.negatives.text.base import Negative
 
 __all__ = ["GivenNegatives", "GivenSplit"]
@@ -31,8 +29,6 @@ log = logging.getLogger(__name__)
 
 _SIMILAR = "similar"
 _MOST_KINDS = 32  # each is a slot; more come of a file that says something else under "kind"
-_FOLDERS = ("train2017", "val2017", "train2014", "val2014")
-_COCO_NAME = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d{12})\.\w+")
 
 
 class GivenSplit(CocoSplit):
@@ -186,7 +182,7 @@ class GivenNegatives(Source):
         if root is None or not root.is_dir():
             what = "no folder of pictures was given" if root is None else f"the data root {root} is no folder"
             raise DataError(f"{what}; set --data.root=DIR, below which the paths in {self.train} begin")
-        pictures, problems = _Pictures(root), Problems(self.max_skipped)
+        pictures, problems = ImageTree(root), Problems(self.max_skipped)
         train: _Found = ([], [])
         self.no_training = ""
         self.left_out.clear()
@@ -218,7 +214,7 @@ class GivenNegatives(Source):
             GivenSplit(*val, root, preprocess, kinds, self.slots, self.similar),
         )
 
-    def _read(self, name: str, split: str, pictures: _Pictures, problems: Problems) -> _Found:
+    def _read(self, name: str, split: str, pictures: ImageTree, problems: Problems) -> _Found:
         """The usable rows of a file, or of all that match, by picture."""
         root = pictures.root
         asked = root / name  # an absolute name stays as it is
@@ -242,7 +238,8 @@ class GivenNegatives(Source):
             if first:
                 raise DataError(
                     f"none of the pictures of {asked} was found: looked for {first} in {root}, also without its"
-                    f" first folders and in {', '.join(_FOLDERS)}; set --data.root to the folder where the paths begin"
+                    f" first folders and in {', '.join(COCO_FOLDERS)}; set --data.root to the folder where the paths"
+                    " begin"
                 )
             why = f", the first because {problems.first[0]}" if problems.first else ""
             raise DataError(f"{asked} has no row that can be used{why}; mend it or fetch it again")
@@ -276,41 +273,3 @@ _Found = tuple[list[list[Row]], list[str]]
 
 def _kinds(found: _Found) -> list[str]:
     return list(dict.fromkeys(n.kind for group in found[0] for row in group for n in row.negatives))
-
-
-class _Pictures:
-    """Finds pictures below a root; each folder is listed once."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._listings: dict[str, frozenset[str]] = {}
-
-    def find(self, image: str | int) -> str | None:
-        """The path of a picture below the root, given its path in somebody's tree, or its number in COCO."""
-        if isinstance(image, int):
-            return self._by_number(image)
-        path = image.replace("\\", "/")
-        parts = path.split("/")
-        for start in range(len(parts)):
-            folder, name = "/".join(parts[start:-1]), parts[-1]
-            if name in self._listing(folder):
-                return f"{folder}/{name}" if folder else name
-        match = _COCO_NAME.fullmatch(parts[-1])
-        return self._by_number(int(match[1]), parts[-1], parts[-2] if len(parts) > 1 else "") if match else None
-
-    def _by_number(self, number: int, name: str = "", folder: str = "") -> str | None:
-        place = self._coco.find(number, name, folder)
-        return str((self._coco.paths[place[0]] / place[1]).relative_to(self.root)) if place else None
-
-    @cached_property
-    def _coco(self) -> ImageFolders:
-        return ImageFolders(self.root, _FOLDERS)
-
-    def _listing(self, folder: str) -> frozenset[str]:
-        if folder not in self._listings:
-            try:
-                names = frozenset(path.name for path in (self.root / folder).iterdir())
-            except (OSError, ValueError):  # no such folder, or a name that no folder can have
-                names = frozenset()
-            self._listings[folder] = names
-        return self._listings[folder]

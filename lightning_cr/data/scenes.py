@@ -14,6 +14,7 @@ from lightning_cr.errors import ConfigError, suggest
 from lightning_cr.negatives.text.base import Negative
 from lightning_cr.scenes import (
     EDITS,
+    RenderedScene,
     Scene,
     Wording,
     World,
@@ -133,13 +134,19 @@ class SceneSplit(Split):
         """Number of pictures."""
         return self.size
 
-    def picture(self, index: int) -> Tensor:
-        """One picture, ``(3, S, S)`` uint8."""
-        return self.sample(index, random.Random(0), 0).image
+    def picture(self, index: int) -> RenderedScene:
+        """One picture."""
+        return RenderedScene(self._drawn(index)[0])
 
     def captions(self, index: int) -> list[str]:
         """The captions of one picture."""
-        return [self.sample(index, random.Random(0), 0).caption]
+        return [caption(*self._drawn(index)).text]
+
+    def _drawn(self, index: int) -> tuple[Scene, Wording]:
+        """A scene of a fixed split with its wording, as :meth:`sample` draws them."""
+        rng = random.Random(f"{self.fixed}/{index}")
+        scene = self.source.world.draw(rng)
+        return scene, draw_wording(scene, rng, where=self.source.where)
 
 
 def reworded(scene: Scene, wording: Wording, rng: random.Random) -> str | None:

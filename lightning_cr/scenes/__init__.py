@@ -3,11 +3,12 @@
 from lightning_cr.scenes.captions import Wording, caption, draw_wording, names_held_out, paraphrase
 from lightning_cr.scenes.edits import EDITS, Edit, replace_colour, replace_shape
 from lightning_cr.scenes.graph import Scene, Thing, World
-from lightning_cr.scenes.render import render, to_tensor
+from lightning_cr.scenes.render import RenderedScene, render, to_tensor
 
 __all__ = [
     "EDITS",
     "Edit",
+    "RenderedScene",
     "Scene",
     "Thing",
     "Wording",

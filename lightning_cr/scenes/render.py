@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -10,12 +11,28 @@ import torch
 from PIL import Image, ImageChops, ImageDraw
 from torch import Tensor
 
+from lightning_cr.encoders.base import Preprocess
 from lightning_cr.scenes.graph import BACKGROUNDS, COLOURS, Scene
 
-__all__ = ["render", "to_tensor"]
+__all__ = ["RenderedScene", "render", "to_tensor"]
 
 _OVERSAMPLING = 4
 _OFFSETS = {1: ((0.0, 0.0),), 2: ((-0.66, 0.0), (0.66, 0.0)), 3: ((-0.66, 0.5), (0.66, 0.5), (0.0, -0.62))}
+
+
+@dataclass(frozen=True)
+class RenderedScene:
+    """A scene as the picture of a benchmark."""
+
+    scene: Scene
+
+    def pixels(self, preprocess: Preprocess) -> Tensor:
+        """``(3, S, S)`` uint8, drawn in the encoder's own size."""
+        return to_tensor(render(self.scene, preprocess.size))
+
+    def content(self) -> bytes:
+        """The scene, written out."""
+        return repr(self.scene).encode()
 
 
 def render(scene: Scene, size: int) -> Image.Image:

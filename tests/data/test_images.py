@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from lightning_cr.data.images import MAX_ASPECT, MIN_SIDE, ImageFolders, UnreadableImage, read_image
 from lightning_cr.errors import DataError
+from lightning_cr.images import MAX_ASPECT, MIN_SIDE, ImageFolders, UnreadableImage, read_image
 
 
 def noise(width=64, height=48):

@@ -7,6 +7,7 @@ import re
 import threading
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,19 @@ from PIL import Image, UnidentifiedImageError
 
 from lightning_cr.errors import DataError
 
-__all__ = ["MAX_ASPECT", "MAX_PIXELS", "MIN_SIDE", "ImageFolders", "UnreadableImage", "read_image"]
+__all__ = [
+    "COCO_FOLDERS",
+    "MAX_ASPECT",
+    "MAX_PIXELS",
+    "MIN_SIDE",
+    "ImageFolders",
+    "ImageTree",
+    "UnreadableImage",
+    "read_image",
+]
+
+COCO_FOLDERS = ("train2017", "val2017", "train2014", "val2014")
+"""Where COCO keeps its pictures."""
 
 MIN_SIDE = 4
 """Pixels; a picture with a shorter side is a tracking pixel or a failed download, not something to learn from."""
@@ -136,6 +149,49 @@ class ImageFolders:
         return self._orders[prefer]
 
 
+class ImageTree:
+    """Finds pictures below a root, whatever its layout; each folder is listed once.
+
+    Args:
+        root: The folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listings: dict[str, frozenset[str]] = {}
+
+    def find(self, image: str | int) -> str | None:
+        """The path of a picture below the root, given its path in somebody's tree, or its number in COCO."""
+        if isinstance(image, int):
+            return self._by_number(image)
+        path = image.replace("\\", "/")
+        parts = path.split("/")
+        for start in range(len(parts)):
+            folder, name = "/".join(parts[start:-1]), parts[-1]
+            if name in self._listing(folder):
+                return f"{folder}/{name}" if folder else name
+        match = _COCO_NAME.fullmatch(parts[-1])
+        return self._by_number(int(match[1]), parts[-1], parts[-2] if len(parts) > 1 else "") if match else None
+
+    def _by_number(self, number: int, name: str = "", folder: str = "") -> str | None:
+        place = self._coco.find(number, name, folder)
+        return str((self._coco.paths[place[0]] / place[1]).relative_to(self.root)) if place else None
+
+    @cached_property
+    def _coco(self) -> ImageFolders:
+        return ImageFolders(self.root, COCO_FOLDERS)
+
+    def _listing(self, folder: str) -> frozenset[str]:
+        if folder not in self._listings:
+            try:
+                names = frozenset(path.name for path in (self.root / folder).iterdir())
+            except (OSError, ValueError):  # no such folder, or a name that no folder can have
+                names = frozenset()
+            self._listings[folder] = names
+        return self._listings[folder]
+
+
+_COCO_NAME = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d{12})\.\w+")
 _IMAGE_NAME = re.compile(r"(?P<stem>[^.].*)\.(?:jpe?g|png|webp)", re.IGNORECASE)  # "._1.jpg" is macOS's litter
 _NUMBERED = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d{1,18})")
 

@@ -1,0 +1,144 @@
+"""ARO (Yuksekgonul et al. 2023, 2210.01936): relations and attributes of Visual Genome, and the order of words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lightning_cr.benchmarks.annotations import Row, read_json, read_rows
+from lightning_cr.benchmarks.averages import Mean
+from lightning_cr.benchmarks.choice import Choice, Example
+from lightning_cr.errors import DataError
+
+__all__ = ["AroAttribution", "AroOrder", "AroRelation"]
+
+_BOX = ("bbox_x", "bbox_y", "bbox_w", "bbox_h")
+
+
+def _example(row: Row, subset: str) -> Example:
+    left, top, width, height = (row.get(key, int) for key in _BOX)
+    return Example(
+        subset,
+        str(row.name),
+        (row.get("image_path", str),),
+        (row.get("true_caption", str),),
+        (row.get("false_caption", str),),
+        (left, top, left + width, top + height),
+    )
+
+
+class _Crops(Choice):
+    """Rows on a rectangle of a picture; there are too many subsets to print."""
+
+    get_images = "fetch vgr_vga_images.zip, which https://github.com/mertyg/vision-language-models-are-bows links to"
+    get_annotations = "fetch it as https://github.com/mertyg/vision-language-models-are-bows says"
+    prints_subsets = False
+
+
+class AroRelation(_Crops):
+    """Which of two things does it to the other: "the horse is eating the grass".
+
+    Averages: ``macro`` over relations without the symmetric ones ("next to"), as papers report; ``micro`` over the same
+    rows; ``macro, all relations``, as the authors' ``main_aro.py`` prints.
+
+    Args:
+        annotations: ``visual_genome_relation.json``.
+        symmetric: JSON list of the relations that are left out; the authors' notebook has 157 names.
+        images: See :class:`FromFiles`.
+        allow_missing: See :class:`FromFiles`.
+    """
+
+    headline = "aro/relation macro"
+
+    def __init__(self, annotations: str, symmetric: str, images: str | None = None, allow_missing: int = 0) -> None:
+        super().__init__(annotations, images, allow_missing)
+        self.symmetric = symmetric
+
+    def examples(self, annotations: Path) -> Iterator[Example]:
+        """See :class:`FromFiles`."""
+        path = Path(self.symmetric).expanduser()
+        names = read_json(path if path.is_absolute() else annotations.parent / path, self.get_annotations)
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"{path} is no list of relations; {self.get_annotations}")
+        relations: Counter[str] = Counter()
+        for row in read_rows(annotations, self.get_annotations):
+            relation = row.get("relation_name", str)
+            relations[relation] += 1
+            yield _example(row, f"aro/relation/{relation}")
+        self.listed = sum(relations.values())
+        every = tuple((f"aro/relation/{name}",) for name in relations)
+        kept = tuple((f"aro/relation/{name}",) for name in relations if name not in set(names))
+        self.averages = {
+            "aro/relation macro": Mean(kept),
+            "aro/relation micro": tuple(name for (name,) in kept),
+            "aro/relation macro, all relations": Mean(every),
+        }
+
+
+class AroAttribution(_Crops):
+    """Which of two things has which quality: "the crouched cat and the open door".
+
+    Averages: ``macro`` over pairs of attributes with 25 rows or more, as the authors report, and ``micro`` over all.
+
+    Args: See :class:`FromFiles`; ``annotations`` is ``visual_genome_attribution.json``.
+    """
+
+    headline = "aro/attribution macro"
+    least = 25
+
+    def examples(self, annotations: Path) -> Iterator[Example]:
+        """See :class:`FromFiles`."""
+        pairs: Counter[str] = Counter()
+        for row in read_rows(annotations, self.get_annotations):
+            pair = "aro/attribution/" + "_".join(map(str, row.get("attributes", list[Any])))
+            pairs[pair] += 1
+            yield _example(row, pair)
+        self.listed = sum(pairs.values())
+        self.averages = {
+            "aro/attribution macro": Mean(tuple((pair,) for pair, count in pairs.items() if count >= self.least)),
+            "aro/attribution micro": tuple(pairs),
+        }
+
+
+class AroOrder(Choice):
+    """Which of five captions is not shuffled, on COCO's or Flickr30k's test split; a tie is right, as in ARO's code.
+
+    The shuffles are read from a file, since those of the authors' code depend on the versions of two taggers:
+    ``python scripts/freeze_order.py`` writes one, with its seed and versions. A shuffle that is the caption itself is a
+    tie; ``drop_identical`` leaves such captions out.
+
+    Args:
+        annotations: JSON lines or list of ``{"image", "caption", "shuffles": [...]}``.
+        name: Of the scores, such as ``coco_order``.
+        drop_identical: Whether captions that a shuffle gives back are left out.
+        images: See :class:`FromFiles`.
+        allow_missing: See :class:`FromFiles`.
+    """
+
+    official_ties = "right"
+    get_annotations = "write it with python scripts/freeze_order.py"
+
+    def __init__(
+        self,
+        annotations: str,
+        name: str = "coco_order",
+        drop_identical: bool = False,
+        images: str | None = None,
+        allow_missing: int = 0,
+    ) -> None:
+        super().__init__(annotations, images, allow_missing)
+        self.name, self.drop_identical = name, drop_identical
+        self.headline = f"aro/{name}"
+
+    def examples(self, annotations: Path) -> Iterator[Example]:
+        """See :class:`FromFiles`."""
+        self.listed = 0
+        for row in read_rows(annotations, self.get_annotations):
+            self.listed += 1
+            caption, shuffles = row.get("caption", str), row.get("shuffles", list[Any])
+            if not shuffles or not all(isinstance(text, str) for text in shuffles):
+                raise row.wrong("has no list of texts as 'shuffles'")
+            if not (self.drop_identical and caption in shuffles):
+                yield Example(f"aro/{self.name}", str(row.name), (row.get("image", str),), (caption,), tuple(shuffles))

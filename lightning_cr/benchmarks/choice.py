@@ -1,0 +1,162 @@
+"""One picture, one true caption and some false ones: the form of most benchmarks of composition."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from lightning_cr.benchmarks.annotations import Missing
+from lightning_cr.benchmarks.base import Benchmark, Judged, Pictures, Similarity
+from lightning_cr.benchmarks.pictures import PictureFile
+from lightning_cr.encoders.base import Preprocess
+from lightning_cr.errors import DataError
+from lightning_cr.images import ImageTree
+
+__all__ = ["Choice", "Example", "FromFiles", "Placed"]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row of a benchmark.
+
+    Attributes:
+        subset: Its part.
+        id: Its name in the part.
+        images: Paths as the annotations have them, or numbers in COCO.
+        true: Captions that hold, of the first picture or of each.
+        false: Captions that do not.
+        box: Left, top, right and bottom of the rectangle that counts.
+    """
+
+    subset: str
+    id: str
+    images: tuple[str | int, ...]
+    true: tuple[str, ...]
+    false: tuple[str, ...] = ()
+    box: tuple[int, int, int, int] | None = None
+
+
+class Placed(NamedTuple):
+    """A row whose pictures are there; numbers are places in the benchmark's lists."""
+
+    example: Example
+    pictures: list[int]
+    true: list[int]
+    false: list[int]
+
+
+class FromFiles(Benchmark):
+    """A benchmark of annotation files and pictures on disk.
+
+    Pictures are found by the path that the annotations give, with and without its first folders, and those of COCO by
+    number, so that one tree of COCO, 2014 or 2017, serves all benchmarks.
+
+    Args:
+        annotations: Folder or file of the annotations; relative to ``--data.root`` unless absolute.
+        images: Folder of the pictures; ``--data.root`` unless given.
+        allow_missing: Pictures that may be missing; rows with them are left out and counted.
+
+    Attributes:
+        duplicates: Rows that say what another row of their subset says; they are scored.
+
+    Raises:
+        ConfigError: ``allow_missing`` below 0.
+    """
+
+    duplicates: int = 0
+    per_subset: int | None = None
+    """Rows of each subset that count, the first that have their pictures; None for all."""
+
+    get_annotations = ""
+    """Where the annotations come from."""
+
+    get_images = "fetch COCO's val2017.zip (or val2014.zip) from http://images.cocodataset.org/zips"
+    """Where the pictures come from."""
+
+    def __init__(self, annotations: str, images: str | None = None, allow_missing: int = 0) -> None:
+        self.annotations, self.images = annotations, images
+        self.missing = Missing(type(self).__name__, allow_missing, self.get_images)
+
+    @abstractmethod
+    def examples(self, annotations: Path) -> Iterator[Example]:
+        """The rows that are to be scored; sets :attr:`listed`.
+
+        Args:
+            annotations: The folder or file.
+
+        Raises:
+            DataError: It is missing or not what it should be.
+        """
+
+    def open(self, root: Path | None, preprocess: Preprocess, held_out: Pictures) -> None:
+        """Reads the annotations and finds the pictures.
+
+        Raises:
+            DataError: A file or more pictures than allowed are missing, or a file is not what it should be.
+        """
+        folder = Path(self.images).expanduser() if self.images else root
+        annotations = Path(self.annotations).expanduser()
+        if not annotations.is_absolute() and root is not None:
+            annotations = root / annotations
+        if folder is None:
+            raise DataError(f"{type(self).__name__} has no pictures; set --data.root, or its init_args.images")
+        tree = ImageTree(folder)
+        pictures: dict[PictureFile, int] = {}
+        captions: dict[str, int] = {}
+        self.rows: list[Placed] = []
+        taken: Counter[str] = Counter()
+        seen: Counter[str] = Counter()
+        for example in self.examples(annotations):
+            if self.per_subset is not None and taken[example.subset] >= self.per_subset:
+                continue
+            places = [self.place(tree, image) for image in example.images]
+            for image, place in zip(example.images, places, strict=True):
+                if place is None:
+                    self.missing.add(str(image))
+            if None not in places:
+                shown = [PictureFile((folder / str(place)).resolve(), example.box) for place in places]
+                numbers = [pictures.setdefault(picture, len(pictures)) for picture in shown]
+                true, false = (
+                    [captions.setdefault(text, len(captions)) for text in texts]
+                    for texts in (example.true, example.false)
+                )
+                row = Placed(example, numbers, true, false)
+                seen[str((example.subset, *row[1:]))] += 1
+                self.rows.append(row)
+                taken[example.subset] += 1
+        self.duplicates = seen.total() - len(seen)
+        self.missing.check(folder)
+        self.pictures, self.captions, self.used = list(pictures), list(captions), len(self.rows)
+        if not self.rows:
+            raise DataError(f"{type(self).__name__}: {annotations} has no rows with a picture; {self.get_annotations}")
+
+    def place(self, tree: ImageTree, image: str | int) -> str | None:
+        """Where a picture is below the folder."""
+        return tree.find(image) or (tree.find(f"images/{image}") if isinstance(image, str) else None)
+
+
+class Choice(FromFiles):
+    """The true caption must be nearer to the picture than every false one."""
+
+    def judge(self, similarity: Similarity) -> Judged:
+        """The margin to the nearest false caption."""
+        names = list(dict.fromkeys(row.example.subset for row in self.rows))
+        place = {name: at for at, name in enumerate(names)}
+        widest = max(len(row.false) for row in self.rows)
+        picture = torch.tensor([row.pictures[0] for row in self.rows])
+        true = torch.tensor([row.true[0] for row in self.rows])
+        false = torch.tensor([(row.false + row.false[-1:] * widest)[:widest] for row in self.rows])
+        margin = similarity.between(picture, true) - similarity.between(picture[:, None], false).amax(1)
+        return Judged(
+            subsets=names,
+            subset=torch.tensor([place[row.example.subset] for row in self.rows]),
+            margin=margin,
+            cluster=picture,
+            ids=[row.example.id for row in self.rows],
+        )

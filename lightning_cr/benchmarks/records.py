@@ -1,0 +1,148 @@
+"""What a measurement leaves: scores with all that is needed to redo them, and every example, for comparisons."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from lightning_cr.benchmarks.averages import Average, Mean
+from lightning_cr.benchmarks.base import Benchmark, Judged, Measurement, Scoring
+from lightning_cr.errors import DataError
+
+__all__ = ["EXAMPLES", "Recorded", "read_record", "record", "write_examples"]
+
+EXAMPLES = "examples.parquet"
+
+
+def record(
+    benchmarks: Mapping[str, Benchmark], measured: Mapping[str, Measurement], scoring: Scoring
+) -> dict[str, Any]:
+    """Scores and data of each benchmark, as JSON can hold them."""
+    found = {}
+    for name, measurement in measured.items():
+        benchmark, official = benchmarks[name], benchmarks[name].official_ties
+        found[name] = {
+            "class": type(benchmark).__name__,
+            "rows": {
+                "listed": benchmark.listed,
+                "used": benchmark.used,
+                "duplicates": getattr(benchmark, "duplicates", 0),
+                "pictures": len(benchmark.pictures),
+                "captions": len(benchmark.captions),
+                "missing pictures": len(missing.names) if (missing := getattr(benchmark, "missing", None)) else 0,
+            },
+            "a tie counts": official if scoring.ties == "official" else scoring.ties,
+            "headline": benchmark.headline,
+            "averages": {average: _written(tree) for average, tree in benchmark.averages.items()},
+            "scores": {
+                score: {key: value for key, value in asdict(figure).items() if value is not None}
+                | ({"blind": measurement.blind[score].value} if score in measurement.blind else {})
+                for score, figure in measurement.scores.items()
+            },
+        }
+    return found
+
+
+def write_examples(
+    path: Path, benchmarks: Mapping[str, Benchmark], measured: Mapping[str, Measurement], scoring: Scoring
+) -> None:
+    """One row an example: benchmark, subset, id, cluster (the picture), margin and right; NaN where not counted.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    tables = []
+    for name, measurement in measured.items():
+        judged = measurement.judged
+        columns = {
+            "benchmark": pa.array([name] * len(judged.ids)).dictionary_encode(),
+            "subset": pa.DictionaryArray.from_arrays(
+                pa.array(judged.subset.numpy(), pa.int32()), pa.array(list(judged.subsets), pa.string())
+            ),
+            "id": pa.array(list(judged.ids), pa.string()),
+            "cluster": pa.array(judged.cluster.numpy()),
+            "margin": pa.array(judged.margin.numpy(), pa.float32()),
+            "right": pa.array(benchmarks[name].right(judged, scoring.ties).numpy()),
+        }
+        tables.append(pa.table(columns))
+    whole = pa.concat_tables([table.unify_dictionaries() for table in tables])
+    temporary = path.with_suffix(".part")
+    try:
+        pq.write_table(whole, temporary, compression="zstd")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Recorded:
+    """A measurement as it was written.
+
+    Attributes:
+        path: The JSON file.
+        results: What it holds.
+        examples: The table beside it.
+    """
+
+    def __init__(self, path: Path, results: dict[str, Any], examples: Any) -> None:
+        self.path, self.results, self.examples = path, results, examples
+
+    @property
+    def benchmarks(self) -> dict[str, Any]:
+        """What was measured, by name."""
+        found: dict[str, Any] = self.results["benchmarks"]
+        return found
+
+    def averages(self, benchmark: str) -> dict[str, Average]:
+        """The averages of a benchmark."""
+        return {name: _read(tree) for name, tree in self.benchmarks[benchmark]["averages"].items()}
+
+    def of(self, benchmark: str) -> tuple[Judged, Tensor]:
+        """The examples of a benchmark, and what each counts."""
+        table = self.examples.filter(pa.compute.equal(self.examples["benchmark"], benchmark)).combine_chunks()
+        names = table["subset"].to_pylist()
+        place = {name: at for at, name in enumerate(dict.fromkeys(names))}
+        judged = Judged(
+            list(place),
+            torch.tensor([place[name] for name in names], dtype=torch.long),
+            torch.from_numpy(table["margin"].to_numpy().copy()),
+            torch.from_numpy(table["cluster"].to_numpy().copy()),
+            table["id"].to_pylist(),
+        )
+        return judged, torch.from_numpy(table["right"].to_numpy().copy())
+
+
+def read_record(path: Path) -> Recorded:
+    """Reads a ``test_results.json`` and the examples beside it.
+
+    Raises:
+        DataError: One of them is missing, or is not what ``test`` writes.
+    """
+    try:
+        results = json.loads(path.read_text())
+        if not isinstance(results, dict) or not isinstance(results.get("benchmarks"), dict):
+            raise DataError(
+                f"{path} has no benchmarks; give a test_results.json that python -m lightning_cr test wrote"
+            )
+        return Recorded(path, results, pq.read_table(path.parent / EXAMPLES))
+    except (OSError, json.JSONDecodeError, UnicodeDecodeError, pa.ArrowInvalid) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise DataError(
+            f"cannot read {path} and {EXAMPLES} beside it ({why}); give a test_results.json that python -m lightning_cr"
+            " test wrote"
+        ) from None
+
+
+def _written(average: Average) -> Any:
+    return {"mean": [_written(part) for part in average.of]} if isinstance(average, Mean) else list(average)
+
+
+def _read(written: Any) -> Average:
+    return Mean(tuple(map(_read, written["mean"]))) if isinstance(written, dict) else tuple(written)
