@@ -3,6 +3,7 @@
 from lightning_cr.benchmarks.aro import AroAttribution, AroOrder, AroRelation
 from lightning_cr.benchmarks.base import Benchmark, Score
 from lightning_cr.benchmarks.caption_retrieval import CaptionRetrieval
+from lightning_cr.benchmarks.evaluate import evaluate
 from lightning_cr.benchmarks.retrieval import HeldOutRetrieval
 from lightning_cr.benchmarks.scenes import ScenesBenchmark
 from lightning_cr.benchmarks.sugarcrepe import SugarCrepe, SugarCrepePP
@@ -24,4 +25,5 @@ __all__ = [
     "SugarCrepePP",
     "VLCheckList",
     "Valse",
+    "evaluate",
 ]

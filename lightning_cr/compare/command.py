@@ -111,8 +111,8 @@ def _print(scores: Sequence[Difference]) -> None:
 
 def _print_flips(flips: Sequence[Flip], count: int) -> None:
     for word, part in (
-        ("gained", [flip for flip in flips if flip.second > flip.first]),
-        ("lost", [flip for flip in flips if flip.second < flip.first]),
+        ("gained", [flip for flip in flips if flip.gained]),
+        ("lost", [flip for flip in flips if not flip.gained]),
     ):
         for flip in part[:count]:
             print(f"{word}: {flip.subset} {flip.id}  {flip.first:+.3f} to {flip.second:+.3f}")

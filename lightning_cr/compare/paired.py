@@ -46,12 +46,14 @@ class Flip:
     Attributes:
         subset: Its part.
         id: Its name there.
+        gained: Whether it counts more in the second.
         first: Margin of the one.
         second: Margin of the other.
     """
 
     subset: str
     id: str
+    gained: bool
     first: float
     second: float
 
@@ -104,7 +106,7 @@ def differences(
     margin_a, margin_b = one.margin[rows_one], other.margin[rows_other]
     flipped: list[int] = ((a != b) & counted).nonzero()[:, 0].tolist()
     flipped.sort(key=lambda at: -abs(float(margin_b[at] - margin_a[at])))
-    flips = [Flip(common[at][0], common[at][1], float(margin_a[at]), float(margin_b[at])) for at in flipped]
+    flips = [Flip(*common[at][:2], bool(b[at] > a[at]), float(margin_a[at]), float(margin_b[at])) for at in flipped]
     return found, flips, len(keys_one) + len(keys_other) - 2 * len(common)
 
 

@@ -19,6 +19,7 @@ WAY_ON = r"go on: python -m lightning_cr fit --config YOUR_CONFIG --ckpt_path "
 
 @pytest.fixture(autouse=True)
 def signals_mean_what_they_did():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs tests in the background ignores it
     got, before = [], signal.signal(signal.SIGTERM, lambda *_: got.append("term"))
     try:
         yield

@@ -123,11 +123,9 @@ def test_fast_dev_run_leaves_no_file(tmp_path, capsys):
     assert "nothing to report" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("stage", ["validate", "test"])
-def test_evaluation_prints_one_column_and_writes_its_scores(tmp_path, capsys, stage):
-    run = trainer(tmp_path, [RunReport()])
-    getattr(run, stage)(TinyTask(), datamodule=TinyData(), verbose=False)
-    found = results(tmp_path, f"{stage}_results.json")
+def test_validation_prints_one_column_and_writes_its_scores(tmp_path, capsys):
+    trainer(tmp_path, [RunReport()]).validate(TinyTask(), datamodule=TinyData(), verbose=False)
+    found = results(tmp_path, "validate_results.json")
     assert found["scores"]["swap_obj"] == {"accuracy": 0.5, "n": 200, "ties": 1}
     row = next(line.split() for line in capsys.readouterr().out.splitlines() if "swap_obj" in line)
     assert row == ["swap_obj", "200", "50.0", "43.1", "to", "56.9"]

@@ -1,0 +1,182 @@
+"""What ``test`` leaves, what ``compare`` says of two tests, and measuring a model that is not ours."""
+
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from lightning_cr.benchmarks import ScenesBenchmark, SugarCrepe, evaluate
+from lightning_cr.benchmarks.base import Scoring
+from lightning_cr.benchmarks.records import read_record
+from lightning_cr.encoders.base import Preprocess
+from lightning_cr.errors import ConfigError, DataError
+
+SMALL = ("--data.benchmarks.scenes.init_args.n", 12, "--trainer.accelerator", "cpu", "--data.scoring.resamples", 200)
+PREPROCESS = Preprocess(32, (0.5,) * 3, (0.5,) * 3)
+
+
+@pytest.fixture
+def tested(cli, tmp_path):
+    """A test of the base model on a few scenes; its folder."""
+    assert cli("test", *SMALL) == 0
+    return tmp_path / "runs/run/version_0"
+
+
+def test_a_test_leaves_all_that_is_needed_to_redo_it(tested, capsys):
+    found = json.loads((tested / "test_results.json").read_text())
+    scenes = found["benchmarks"]["scenes"]
+    score = scenes["scores"]["swap_obj"]
+    assert score["n"] == 12
+    assert score["low"] <= score["value"] <= score["high"]
+    assert scenes["scores"]["add_obj"]["blind"] == 1.0
+    assert scenes["averages"]["mean of 7"] == {"mean": [[name] for name in list(scenes["scores"])[:7]]}
+    assert found["scoring"] == {"ties": "official", "resamples": 200, "seed": 0}
+    assert (found["model"]["name"], found["model"]["pretrained"]) == ("scenes-tiny", "base")
+    assert found["model"]["preprocess"]["size"] == 64
+    assert found["precision"] == "32-true"
+    assert {"torch", "lightning_cr"} <= found["versions"].keys()
+    rows = pq.read_table(tested / "examples.parquet")
+    assert set(rows.column_names) == {"benchmark", "subset", "id", "cluster", "margin", "right"}
+    mine = rows.filter([name == "swap_obj" for name in rows["subset"].to_pylist()])
+    assert sum(mine["right"].to_pylist()) / 12 == pytest.approx(score["value"])
+    table = (tested / "test_results.md").read_text().splitlines()
+    assert table[0] == "|  | score | 95% interval | shorter caption | n | ties |"
+    assert any(line.startswith(f"| swap_obj | {100 * score['value']:.1f} |") for line in table)
+    assert r"swap\_obj & " in (tested / "test_results.tex").read_text()
+
+
+def test_two_tests_are_equal_to_the_last_bit(cli, tested, tmp_path):
+    assert cli("test", *SMALL, "--data.eval_batch_size", 256) == 0
+    again = tmp_path / "runs/run/version_1"
+    one, other = (json.loads((folder / "test_results.json").read_text()) for folder in (tested, again))
+    assert one["benchmarks"] == other["benchmarks"]
+    assert pq.read_table(tested / "examples.parquet").equals(pq.read_table(again / "examples.parquet"))
+
+
+def changed(folder, other, subset, rights):
+    """A copy of a test in which the first examples of a subset count otherwise."""
+    shutil.copytree(folder, other)
+    table = pq.read_table(other / "examples.parquet")
+    right = table["right"].to_pylist()
+    rows = [at for at, name in enumerate(table["subset"].to_pylist()) if name == subset]
+    for at, value in zip(rows, rights, strict=False):
+        right[at] = value
+    at = table.column_names.index("right")
+    pq.write_table(table.set_column(at, "right", [right]), other / "examples.parquet")
+    return other / "test_results.json"
+
+
+def test_compare_counts_what_flipped(cli, tested, tmp_path, capsys):
+    table = pq.read_table(tested / "examples.parquet")
+    before = [
+        r for r, name in zip(table["right"].to_pylist(), table["subset"].to_pylist(), strict=True) if name == "swap_obj"
+    ]
+    other = changed(tested, tmp_path / "other", "swap_obj", [1.0] * 10 + [0.0] * 2)
+    capsys.readouterr()
+    assert cli("compare", tested / "test_results.json", other, "--out", tmp_path / "both") == 0
+    said = capsys.readouterr().out
+    found = json.loads((tmp_path / "both/comparison.json").read_text())["others"][str(other)]["scenes"]
+    scores = {score["name"]: score for score in found}
+    gained = sum(value == 0 for value in before[:10])
+    lost = sum(before[10:])
+    assert (scores["swap_obj"]["gained"], scores["swap_obj"]["lost"]) == (gained, lost)
+    change = scores["swap_obj"]["second"] - scores["swap_obj"]["first"]
+    assert change == pytest.approx((gained - lost) / 12)
+    assert scores["swap_obj"]["low"] <= change <= scores["swap_obj"]["high"]
+    assert scores["mean of 7"]["second"] - scores["mean of 7"]["first"] == pytest.approx(change / 7)
+    assert (scores["replace_rel"]["low"], scores["replace_rel"]["high"]) == (0, 0)
+    flips = [json.loads(line) for line in (tmp_path / "both/flips.jsonl").read_text().splitlines()]
+    assert len(flips) == gained + lost
+    assert {flip["subset"] for flip in flips} == {"swap_obj"}
+    assert said.count("gained: swap_obj") == min(5, gained)
+    assert (tmp_path / "both/comparison.png").stat().st_size > 5000
+
+
+def test_compare_takes_what_both_have(cli, tested, tmp_path, capsys):
+    shutil.copytree(tested, tmp_path / "fewer")
+    table = pq.read_table(tmp_path / "fewer/examples.parquet")
+    pq.write_table(table.slice(3), tmp_path / "fewer/examples.parquet")
+    capsys.readouterr()
+    assert cli("compare", tested / "test_results.json", tmp_path / "fewer/test_results.json") == 0
+    assert "scenes: 3 examples are in one of the two only" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["a.json"], "compare needs two files or more, and has 1"),
+        (["a.json", "b.json"], "cannot read a.json and examples.parquet beside it (No such file or directory)"),
+        (["a.json", "b.json", "--resamples", "0"], "--resamples is 0; it must be 1 or more"),
+    ],
+)
+def test_compare_refuses_in_one_line(refused, arguments, message):
+    assert message in refused("compare", *arguments)
+
+
+def test_compare_refuses_what_test_did_not_write(refused, tmp_path):
+    (tmp_path / "a.json").write_text("{}")
+    assert "a.json has no benchmarks; give a test_results.json" in refused("compare", "a.json", "a.json")
+
+
+def test_ties_can_count_otherwise(refused):
+    assert "data.scoring.resamples is -1" in refused("test", "--data.scoring.resamples", -1)
+
+
+def towers(dim=8):
+    """A model that is not ours: it sees the mean colour and the length of a text."""
+    weight = torch.randn(3, dim, generator=torch.Generator().manual_seed(0))
+    calls = {"images": 0, "texts": 0}
+
+    def image(pixels):
+        calls["images"] += len(pixels)
+        return pixels.float().mean((2, 3)) @ weight
+
+    def text(captions):
+        calls["texts"] += len(captions)
+        return torch.tensor([[len(t), t.count("e"), 1.0] for t in captions]) @ weight
+
+    return image, text, calls
+
+
+def test_a_model_that_is_not_ours():
+    image, text, calls = towers()
+    benchmarks = {"scenes": ScenesBenchmark(n=8), "again": ScenesBenchmark(n=8)}
+    found = evaluate(image, text, benchmarks, PREPROCESS, batch_size=32, scoring=Scoring(resamples=50))
+    scores = found["scenes"].scores
+    assert scores == found["again"].scores
+    assert scores["mean of 7"].n == 56
+    assert scores["mean of 7"].low is not None
+    pictures, captions = len(benchmarks["scenes"].pictures), len(benchmarks["scenes"].captions)
+    assert calls == {"images": pictures, "texts": captions}, "each once, though two benchmarks have them"
+
+
+def test_a_model_that_gives_no_vectors_is_refused():
+    image, text, _ = towers()
+    scenes = {"scenes": ScenesBenchmark(n=2)}
+    cases = {
+        r"encode_image gave a tensor of shape \(3,\) for": lambda pixels: torch.zeros(3),
+        r"encode_image gave numbers that are none \(NaN or infinite\) for inputs 0 to": lambda pixels: (
+            image(pixels) / 0.0
+        ),
+        r"encode_image gives vectors of 8 numbers, encode_text of 5": image,
+    }
+    for message, wrong in cases.items():
+        other = (lambda captions: text(captions)[:, :5]) if wrong is image else text
+        with pytest.raises(DataError, match=message):
+            evaluate(wrong, other, scenes, PREPROCESS)
+
+
+def test_a_benchmark_of_files_needs_a_folder():
+    image, text, _ = towers()
+    with pytest.raises(DataError, match=r"SugarCrepe has no pictures; set --data\.root, or its init_args\.images"):
+        evaluate(image, text, {"sugarcrepe": SugarCrepe("x")}, PREPROCESS)
+    with pytest.raises(ConfigError, match="resamples is -5"):
+        Scoring(resamples=-5)
+
+
+def test_records_say_what_they_miss(tmp_path):
+    (tmp_path / "a.json").write_text("[")
+    with pytest.raises(DataError, match=r"cannot read .*a\.json"):
+        read_record(tmp_path / "a.json")
