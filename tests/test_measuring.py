@@ -6,12 +6,16 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from lightning_cr.benchmarks import ScenesBenchmark, SugarCrepe, evaluate
 from lightning_cr.benchmarks.base import Scoring
 from lightning_cr.benchmarks.records import read_record
+from lightning_cr.benchmarks.sugarcrepe import SEVEN
+from lightning_cr.benchmarks.valse import PIECES
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, DataError
+from tests.conftest import ROOT
 
 SMALL = ("--data.benchmarks.scenes.init_args.n", 12, "--trainer.accelerator", "cpu", "--data.scoring.resamples", 200)
 PREPROCESS = Preprocess(32, (0.5,) * 3, (0.5,) * 3)
@@ -22,6 +26,53 @@ def tested(cli, tmp_path):
     """A test of the base model on a few scenes; its folder."""
     assert cli("test", *SMALL) == 0
     return tmp_path / "runs/run/version_0"
+
+
+def rows_of_every_benchmark(root, pictures):
+    """A few rows in the shape of each file that configs/benchmarks.yaml names."""
+
+    def write(path, data):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(data))
+
+    row = {"caption": "a dog on a bed", "negative_caption": "a bed on a dog", "caption2": "on a bed is a dog"}
+    for part in SEVEN:
+        rows = [row | {"filename": name} for name in pictures]
+        write(root / f"sugarcrepe/{part}.json", dict(enumerate(rows)))
+        write(root / f"sugarcrepe_pp/{part}.json", rows)
+    foil = {"caption": "a dog on a bed", "foil": "a cat on a bed", "mturk": {"caption": 3}}
+    for piece in PIECES:
+        write(root / f"valse/{piece}.json", {name: foil | {"image_file": name} for name in pictures})
+    captions = [{"image": f"val2014/COCO_val2014_{name}", "caption": ["a dog", name]} for name in pictures]
+    write(root / "coco_karpathy_test.json", captions)
+
+
+def test_the_benchmarks_configuration_runs_on_pictures_found_by_number(cli, tmp_path, capsys):
+    pictures = [f"{number:012d}.jpg" for number in (3, 5, 8)]
+    (tmp_path / "train2017").mkdir()
+    for number, name in enumerate(pictures):
+        Image.new("RGB", (40, 30), (90 * number, 40, 200)).save(tmp_path / "train2017" / name)
+    rows_of_every_benchmark(tmp_path, pictures)
+    flags = ("--model.encoder.name", "photos-tiny", "--model.encoder.pretrained", "", "--data.num_workers", 0)
+    config = ROOT / "configs/benchmarks.yaml"
+    assert cli("test", "--config", config, "--data.root", tmp_path, "--trainer.accelerator", "cpu", *flags) == 0
+    said = capsys.readouterr().out
+    for name in ("sugarcrepe/mean of 7", "sugarcrepe++/tot mean of 5", "valse/mean of 11", "coco/t2i_r@10"):
+        assert name in said
+    found = json.loads((tmp_path / "runs/benchmarks/version_0/test_results.json").read_text())
+    rows = {name: part["rows"] for name, part in found["benchmarks"].items()}
+    assert rows["sugarcrepe"] | {"captions": 2} == {
+        **{"listed": 21, "used": 21, "duplicates": 0, "pictures": 3, "captions": 2, "missing pictures": 0}
+    }
+    assert rows["valse"]["used"] == 33
+    scores = found["benchmarks"]["valse"]["scores"]["valse/mean of 11"]
+    assert scores["n"] == 33
+    assert "blind" not in found["benchmarks"]["coco"]["scores"]["coco/i2t_r@1"]
+
+
+def test_nothing_to_train_on_is_said(refused, tmp_path):
+    said = refused("fit", "--data.source", "OnlyBenchmarks", "--data.root", tmp_path, "--trainer.accelerator", "cpu")
+    assert "data.source is OnlyBenchmarks, which is for test and validate; to train lay configs/coco.yaml" in said
 
 
 def test_a_test_leaves_all_that_is_needed_to_redo_it(tested, capsys):

@@ -35,6 +35,10 @@ def test_the_readme_has_the_two_commands():
 @pytest.mark.parametrize("command", RUNS)
 def test_every_command_of_the_readme_is_understood(cli, capsys, command):
     words = shlex.split(command)[3:]
+    if words[0] == "compare":  # of two runs that are not here
+        assert cli(*words) == 1
+        assert "cannot read runs/benchmarks/version_0/test_results.json" in capsys.readouterr().err
+        return
     words = [str(ROOT / word) if word.startswith("configs/") else word for word in words]
     for position in [p for p, word in enumerate(words) if word.startswith("runs/")][::-1]:
         del words[position - 1 : position + 1]  # there is no run to go on with here

@@ -3,6 +3,7 @@
 from lightning_cr.data.base import Sample, Source, Split
 from lightning_cr.data.coco import CocoFolder
 from lightning_cr.data.given import GivenNegatives
+from lightning_cr.data.nothing import OnlyBenchmarks
 from lightning_cr.data.scenes import Scenes
 
-__all__ = ["CocoFolder", "GivenNegatives", "Sample", "Scenes", "Source", "Split"]
+__all__ = ["CocoFolder", "GivenNegatives", "OnlyBenchmarks", "Sample", "Scenes", "Source", "Split"]
