@@ -71,8 +71,12 @@ class Job:
     @property
     def key(self) -> str:
         """Changes with all that decides the result."""
-        recipe = (ROOT / "configs" / f"{self.config}.yaml").read_text()
+        path = ROOT / "configs" / f"{self.config}.yaml"
+        recipe = path.read_text() if path.exists() else ""
         return hashlib.sha256(repr((recipe, self.overlay, self.lexicon, self.flags)).encode()).hexdigest()[:16]
+
+
+BASE = Job("base model", "base", "", "", ())
 
 
 class Ledger:
@@ -122,8 +126,11 @@ def main() -> int:
     jobs = {row.name: [_job(row, plan, steps, rates[row.like or row.name], seed) for seed in row.seeds] for row in rows}
     if given.only is None and not run_all([job for found in jobs.values() for job in found], ledger, given):
         return 1
+    if given.only is None and not run_all([BASE], ledger, given):
+        return 1
+    base = (ledger.get(BASE) or {"scores": {}})["scores"]
     if given.only != "tune":
-        write(plan, {name: [ledger.get(job) for job in found] for name, found in jobs.items()}, rates, given.docs)
+        write(plan, {name: [ledger.get(job) for job in found] for name, found in jobs.items()}, rates, base, given.docs)
     Console().print(f"{(time.perf_counter() - start) / 60:.1f} minutes")
     return 0
 

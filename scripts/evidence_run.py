@@ -1,6 +1,7 @@
 """One run of scripts/evidence.py: trains, then measures what a fine-tuning may lose; writes measured.json.
 
     python scripts/evidence_run.py FOLDER RECIPE [FLAG ...]
+    python scripts/evidence_run.py FOLDER base            # only the linear probe of the base model
 
 ``FOLDER/overlay.yaml`` is laid over ``configs/RECIPE.yaml``.
 """
@@ -31,6 +32,10 @@ SCENES = {"train": 1500, "test": 1000}
 
 def main(folder: Path, recipe: str, flags: list[str]) -> None:
     start = time.perf_counter()
+    if recipe == "base":
+        encoder = build([ROOT / "configs" / "clip.yaml"]).model.encoder
+        (folder / "measured.json").write_text(json.dumps({"scores": {"linear probe": probe(encoder)}}))
+        return
     configs = [ROOT / "configs" / f"{recipe}.yaml", folder / "overlay.yaml"]
     run = build(configs, ["--name=run", f"--trainer.default_root_dir={folder}", *flags])
     run.trainer.fit(run.model, run.datamodule)

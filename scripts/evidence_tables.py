@@ -47,7 +47,9 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
     return mean, float(student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values)))
 
 
-def write(plan: dict[str, Any], results: Results, rates: Mapping[str, float], docs: Path) -> None:
+def write(
+    plan: dict[str, Any], results: Results, rates: Mapping[str, float], base: Mapping[str, float], docs: Path
+) -> None:
     """Puts each table between its markers in evidence.md, and draws its plot beside it."""
     page = docs / "evidence.md"
     text = page.read_text() if page.exists() else _blank(plan)
@@ -55,7 +57,9 @@ def write(plan: dict[str, Any], results: Results, rates: Mapping[str, float], do
         raise SystemExit("nothing of this plan is measured yet; run python scripts/evidence.py")
     against = plan["against"]
     recipes = [name for name in plan["recipes"] if any(results.get(name, ()))]
-    before = next((run["before"] for runs in results.values() for run in runs if run and run["before"]), None)
+    before = next((run["before"] for runs in results.values() for run in runs if run and run["before"]), {}) | dict(
+        base
+    )
     text = _between(text, "recipes", _means(recipes, results, before, rates))
     text = _between(text, "differences", _differences(recipes, against, results))
     if recipes:
