@@ -61,8 +61,11 @@ def test_the_benchmarks_configuration_runs_on_pictures_found_by_number(cli, tmp_
         assert name in said
     found = json.loads((tmp_path / "runs/benchmarks/version_0/test_results.json").read_text())
     rows = {name: part["rows"] for name, part in found["benchmarks"].items()}
-    assert rows["sugarcrepe"] | {"captions": 2} == {
-        **{"listed": 21, "used": 21, "duplicates": 0, "pictures": 3, "captions": 2, "missing pictures": 0}
+    counts = {"listed": 21, "used": 21, "duplicates": 0, "pictures": 3, "captions": 2, "missing pictures": 0}
+    assert rows["sugarcrepe"] == counts | {"examples not counted": 0}
+    assert "sugarcrepe/mean of 3, pooled" in said
+    assert found["benchmarks"]["valse"]["options"] == {
+        **{"annotations": "valse", "images": None, "allow_missing": 0},
     }
     assert rows["valse"]["used"] == 33
     scores = found["benchmarks"]["valse"]["scores"]["valse/mean of 11"]
@@ -82,7 +85,11 @@ def test_a_test_leaves_all_that_is_needed_to_redo_it(tested, capsys):
     assert score["n"] == 12
     assert score["low"] <= score["value"] <= score["high"]
     assert scenes["scores"]["add_obj"]["blind"] == 1.0
-    assert scenes["averages"]["mean of 7"] == {"mean": [[name] for name in list(scenes["scores"])[:7]]}
+    assert scenes["averages"]["mean of 7"] == {
+        "mean": [[name] for name in list(scenes["scores"])[:7]],
+        "complete": True,
+    }
+    assert "blind" not in scenes["scores"]["winoground/image"]
     assert found["scoring"] == {"ties": "official", "resamples": 200, "seed": 0}
     assert (found["model"]["name"], found["model"]["pretrained"]) == ("scenes-tiny", "base")
     assert found["model"]["preprocess"]["size"] == 64
@@ -171,7 +178,41 @@ def test_compare_refuses_what_test_did_not_write(refused, tmp_path):
     assert "a.json has no benchmarks; give a test_results.json" in refused("compare", "a.json", "a.json")
 
 
-def test_ties_can_count_otherwise(refused):
+def test_ties_can_count_otherwise(cli, tmp_path, monkeypatch):
+    from lightning_cr.task import CompositionTask
+
+    def level(self, chunk):  # every vector the same
+        return chunk.rows.cpu(), torch.full((len(chunk.rows), self.encoder.dim), self.encoder.dim**-0.5)
+
+    monkeypatch.setattr(CompositionTask, "_encode", level)
+    for number, (rule, value) in enumerate((("official", 0.0), ("half", 0.5))):
+        assert cli("test", *SMALL, "--data.scoring.ties", rule) == 0
+        found = json.loads((tmp_path / f"runs/run/version_{number}/test_results.json").read_text())
+        assert found["benchmarks"]["scenes"]["scores"]["swap_obj"]["value"] == value
+        assert found["benchmarks"]["scenes"]["scores"]["swap_obj"]["ties"] == 12
+
+
+def test_a_piece_without_pictures_withholds_its_means(cli, tmp_path):
+    pictures = [f"{number:012d}.jpg" for number in (3, 5)]
+    (tmp_path / "train2017").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "train2017" / pictures[0])
+    rows_of_every_benchmark(tmp_path, pictures[:1])
+    lost = {"x": {"caption": "c", "foil": "f", "mturk": {"caption": 3}, "image_file": "lost.jpg"}}
+    (tmp_path / "valse/actant-swap.json").write_text(json.dumps(lost))
+    config = tmp_path / "valse.yaml"
+    config.write_text(
+        "model: {encoder: {name: photos-tiny, pretrained: ''}}\n"
+        "data: {source: OnlyBenchmarks, benchmarks: {valse: {class_path: Valse, init_args: {annotations: valse,"
+        " allow_missing: 1}}}}\n"
+    )
+    assert cli("test", "--config", config, "--data.root", tmp_path, "--trainer.accelerator", "cpu") == 0
+    found = json.loads((tmp_path / "runs/valse/version_0/test_results.json").read_text())["benchmarks"]["valse"]
+    assert found["withheld"] == ["valse/mean of 11", "valse/mean of 7"]
+    assert found["scores"]["valse/micro"]["n"] == 10
+    assert found["rows"]["missing pictures"] == 1
+
+
+def test_a_number_of_resamples_is_checked(refused):
     assert "data.scoring.resamples is -1" in refused("test", "--data.scoring.resamples", -1)
 
 

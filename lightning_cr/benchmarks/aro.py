@@ -71,9 +71,9 @@ class AroRelation(_Crops):
         every = tuple((f"aro/relation/{name}",) for name in relations)
         kept = tuple((f"aro/relation/{name}",) for name in relations if name not in set(names))
         self.averages = {
-            "aro/relation macro": Mean(kept),
+            "aro/relation macro": Mean(kept, complete=False),
             "aro/relation micro": tuple(name for (name,) in kept),
-            "aro/relation macro, all relations": Mean(every),
+            "aro/relation macro, all relations": Mean(every, complete=False),
         }
 
 
@@ -97,7 +97,9 @@ class AroAttribution(_Crops):
             yield _example(row, pair)
         self.listed = sum(pairs.values())
         self.averages = {
-            "aro/attribution macro": Mean(tuple((pair,) for pair, count in pairs.items() if count >= self.least)),
+            "aro/attribution macro": Mean(
+                tuple((pair,) for pair, count in pairs.items() if count >= self.least), complete=False
+            ),
             "aro/attribution micro": tuple(pairs),
         }
 
@@ -105,12 +107,12 @@ class AroAttribution(_Crops):
 class AroOrder(Choice):
     """Which of five captions is not shuffled, on COCO's or Flickr30k's test split; a tie is right, as in ARO's code.
 
-    The shuffles are read from a file, since those of the authors' code depend on the versions of two taggers:
-    ``python scripts/freeze_order.py`` writes one, with its seed and versions. A shuffle that is the caption itself is a
+    The shuffles are read from a file, since those of the authors' code depend on the versions of two taggers; this
+    package does not write one yet. A shuffle that is the caption itself is a
     tie; ``drop_identical`` leaves such captions out.
 
     Args:
-        annotations: JSON lines or list of ``{"image", "caption", "shuffles": [...]}``.
+        annotations: JSON list of ``{"image", "caption", "shuffles": [...]}``.
         name: Of the scores, such as ``coco_order``.
         drop_identical: Whether captions that a shuffle gives back are left out.
         images: See :class:`FromFiles`.
@@ -118,7 +120,7 @@ class AroOrder(Choice):
     """
 
     official_ties = "right"
-    get_annotations = "write it with python scripts/freeze_order.py"
+    get_annotations = "write a JSON list of {image, caption, shuffles}, once, with the authors' code"
 
     def __init__(
         self,

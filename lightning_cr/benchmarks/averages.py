@@ -6,6 +6,7 @@ tree: a pool of subsets whose examples count alike, or the mean of smaller avera
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,9 +20,16 @@ _CELLS_AT_ONCE = 1 << 24
 
 @dataclass(frozen=True)
 class Mean:
-    """The plain mean of some averages, however many examples each has (macro)."""
+    """The plain mean of some averages, however many examples each has (macro).
+
+    Attributes:
+        of: The averages.
+        complete: Whether it is withheld where one of them has no examples, since it would not be what its name says;
+            else that one is left out.
+    """
 
     of: tuple[Average, ...]
+    complete: bool = True
 
 
 Average = tuple[str, ...] | Mean
@@ -57,9 +65,11 @@ class Tally:
         )
 
     def value(self, average: Average, place: Mapping[str, int]) -> tuple[float, int, int]:
-        """An average, the examples in it, and the ties among these. Subsets without examples are left out."""
+        """An average, the examples in it, and the ties among these; NaN, 0 and 0 where it is withheld."""
         right, count = self.right.sum(0, keepdim=True), self.count.sum(0, keepdim=True)
-        used = [place[name] for name in _leaves(average)]
+        if not _is_there(average, place, count[0]):
+            return math.nan, 0, 0
+        used = [place[name] for name in _leaves(average) if name in place]
         return float(_average(average, place, right, count)), int(count[0, used].sum()), int(self.ties[used].sum())
 
 
@@ -94,9 +104,17 @@ def _leaves(average: Average) -> list[str]:
     return list(average)
 
 
+def _is_there(average: Average, place: Mapping[str, int], count: Tensor) -> bool:
+    if isinstance(average, Mean):
+        parts = [_is_there(part, place, count) for part in average.of]
+        return any(parts) and (all(parts) or not average.complete)
+    return any(bool(count[place[name]]) for name in average if name in place)
+
+
 def _average(average: Average, place: Mapping[str, int], right: Tensor, count: Tensor) -> Tensor:
     """``(R,)`` of sums ``(R, S)``; NaN where there are no examples."""
     if isinstance(average, Mean):
+        # Of a resample any part may be empty by chance.
         return torch.stack([_average(part, place, right, count) for part in average.of]).nanmean(0)
-    columns = [place[name] for name in average]
+    columns = [place[name] for name in average if name in place]
     return right[:, columns].sum(1) / count[:, columns].sum(1)

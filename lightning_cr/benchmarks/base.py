@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
@@ -231,7 +231,9 @@ class Benchmark(ABC):
         listed: Rows of the annotation files; :attr:`used` says how many of them are left.
         used: Rows that are scored.
         prints_subsets: Whether the subsets are few enough to print beside the averages.
-        blind: Whether a similarity that sees the captions alone can be judged.
+        blind: What a tie of a similarity that sees the captions alone counts; empty where that cannot be judged, or
+            where several comparisons would have to be right by chance at once.
+        blind_subsets: Where this makes sense; None for all.
     """
 
     pictures: Sequence[Picture] = ()
@@ -243,7 +245,8 @@ class Benchmark(ABC):
     listed: int = 0
     used: int = 0
     prints_subsets: bool = True
-    blind: bool = True
+    blind: Literal["half", "strict", ""] = "half"
+    blind_subsets: Collection[str] | None = None
 
     @abstractmethod
     def open(self, root: Path | None, preprocess: Preprocess, held_out: Pictures) -> None:
@@ -274,7 +277,7 @@ class Benchmark(ABC):
         return judged.right(self.official_ties if ties == "official" else "wrong" if ties == "strict" else "half")
 
     def score(self, judged: Judged, scoring: Scoring = NO_INTERVALS) -> dict[str, Score]:
-        """Accuracy of each subset, then the averages.
+        """Accuracy of each subset, then the averages; one that lacks a part is withheld.
 
         Args:
             judged: What :meth:`judge` found.
@@ -292,13 +295,10 @@ class Benchmark(ABC):
         tally = Tally.of(right, judged.margin == 0, judged.subset, judged.cluster, len(judged.subsets))
         wanted: dict[str, Average] = {name: (name,) for name in judged.subsets} | dict(self.averages)
         place = {name: at for at, name in enumerate(judged.subsets)}
-        scores = {}
-        intervals = bootstrapped(tally, wanted, place, scoring.resamples, scoring.seed) if scoring.resamples else {}
-        for name, average in wanted.items():
-            value, n, tied = tally.value(average, place)
-            if n:
-                scores[name] = Score(value, n, tied, *intervals.get(name, (None, None)))
-        return scores
+        found = {name: tally.value(average, place) for name, average in wanted.items()}
+        there = {name: wanted[name] for name, (_, n, _) in found.items() if n}
+        intervals = bootstrapped(tally, there, place, scoring.resamples, scoring.seed) if scoring.resamples else {}
+        return {name: Score(*found[name], *intervals.get(name, (None, None))) for name in there}
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class CaptionRetrieval(FromFiles):
         ConfigError: A number out of range.
     """
 
-    blind = False
+    blind = ""
     get_annotations = "fetch it as https://github.com/mertyg/vision-language-models-are-bows says"
 
     def __init__(
@@ -74,4 +74,7 @@ class CaptionRetrieval(FromFiles):
     def judge(self, similarity: Similarity) -> Judged:
         """Both ways."""
         pairs = torch.tensor([[row.pictures[0], caption] for row in self.rows for caption in row.true])
-        return retrieval(similarity, pairs[:, 0], pairs[:, 1], self.ks, self.name)
+        ids = {row.pictures[0]: row.example.id for row in self.rows}
+        return retrieval(
+            similarity, pairs[:, 0], pairs[:, 1], self.ks, self.name, [ids[i] for i in range(len(self.pictures))]
+        )

@@ -64,6 +64,7 @@ class FromFiles(Benchmark):
 
     Attributes:
         duplicates: Rows that say what another row of their subset says; they are scored.
+        file_of: ``(pictures,)``, the file of each: rectangles of one file are resampled together.
 
     Raises:
         ConfigError: ``allow_missing`` below 0.
@@ -81,6 +82,7 @@ class FromFiles(Benchmark):
 
     def __init__(self, annotations: str, images: str | None = None, allow_missing: int = 0) -> None:
         self.annotations, self.images = annotations, images
+        self.allow_missing = allow_missing
         self.missing = Missing(type(self).__name__, allow_missing, self.get_images)
 
     @abstractmethod
@@ -106,6 +108,7 @@ class FromFiles(Benchmark):
             annotations = root / annotations
         if folder is None:
             raise DataError(f"{type(self).__name__} has no pictures; set --data.root, or its init_args.images")
+        self.missing = Missing(type(self).__name__, self.allow_missing, self.get_images)
         tree = ImageTree(folder)
         pictures: dict[PictureFile, int] = {}
         captions: dict[str, int] = {}
@@ -132,6 +135,10 @@ class FromFiles(Benchmark):
                 taken[example.subset] += 1
         self.duplicates = seen.total() - len(seen)
         self.missing.check(folder)
+        files: dict[Path, int] = {}
+        self.file_of = torch.tensor(
+            [files.setdefault(picture.path, len(files)) for picture in pictures], dtype=torch.long
+        )
         self.pictures, self.captions, self.used = list(pictures), list(captions), len(self.rows)
         if not self.rows:
             raise DataError(f"{type(self).__name__}: {annotations} has no rows with a picture; {self.get_annotations}")
@@ -157,6 +164,6 @@ class Choice(FromFiles):
             subsets=names,
             subset=torch.tensor([place[row.example.subset] for row in self.rows]),
             margin=margin,
-            cluster=picture,
+            cluster=self.file_of[picture],
             ids=[row.example.id for row in self.rows],
         )

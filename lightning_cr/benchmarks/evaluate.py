@@ -13,21 +13,20 @@ from lightning_cr.benchmarks.base import Benchmark, Measurement, Picture, Scorin
 from lightning_cr.benchmarks.blind import ShorterCaption
 from lightning_cr.benchmarks.suite import Suite
 from lightning_cr.encoders.base import Preprocess
-from lightning_cr.errors import DataError
+from lightning_cr.errors import ConfigError, DataError
 
 __all__ = ["evaluate", "measure"]
 
 
 def measure(benchmark: Benchmark, similarity: Similarity, scoring: Scoring) -> Measurement:
-    """Judges and scores; with intervals also what the shorter caption gets, ties a half."""
+    """Judges and scores; with intervals also what the shorter caption gets."""
     judged = benchmark.judge(similarity)
-    blind = benchmark.blind and scoring.resamples > 0
-    by_length = benchmark.judge(ShorterCaption(benchmark.captions)) if blind else None
-    return Measurement(
-        judged,
-        benchmark.score(judged, scoring),
-        benchmark.score(by_length, Scoring("half", 0)) if by_length else {},
-    )
+    scores = benchmark.score(judged, scoring)
+    if not benchmark.blind or not scoring.resamples:
+        return Measurement(judged, scores, {})
+    blind = benchmark.score(benchmark.judge(ShorterCaption(benchmark.captions)), Scoring(benchmark.blind, 0))
+    allowed = benchmark.blind_subsets
+    return Measurement(judged, scores, {k: v for k, v in blind.items() if allowed is None or k in allowed})
 
 
 @torch.no_grad()
@@ -58,8 +57,13 @@ def evaluate(
         scoring: What a tie counts, and the intervals.
 
     Raises:
+        ConfigError: No benchmark, or a batch size below 1.
         DataError: A benchmark's data is missing, or the model gives vectors of the wrong shape or that are no number.
     """
+    if not benchmarks or batch_size < 1:
+        raise ConfigError(
+            f"evaluate got {len(benchmarks)} benchmarks and batch_size {batch_size}; both must be 1 or more"
+        )
     folder = Path(root).expanduser() if root else None
     for benchmark in benchmarks.values():
         benchmark.open(folder, preprocess, _NoPictures())
@@ -87,7 +91,7 @@ def _vectors(name: str, encode: Callable[[int], Tensor], count: int, size: int) 
     """Unit vectors, checked."""
     parts = []
     for at in range(0, count, size):
-        found, wanted = encode(at), min(size, count - at)
+        found, wanted = torch.as_tensor(encode(at)), min(size, count - at)
         if found.ndim != 2 or len(found) != wanted:
             raise DataError(f"{name} gave a tensor of shape {tuple(found.shape)} for {wanted} inputs; wanted is (N, D)")
         if not bool(found.isfinite().all()):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.encoders.preprocess import resize_and_crop
-from lightning_cr.images import read_image
+from lightning_cr.images import UnreadableImage, read_image
 
 __all__ = ["PictureFile"]
 
@@ -30,10 +30,18 @@ class PictureFile:
         """``(3, S, S)`` uint8, the centre.
 
         Raises:
-            UnreadableImage: The file cannot be used.
+            UnreadableImage: The file cannot be used, or the rectangle is not in it.
         """
         image = read_image(self.path)
-        return resize_and_crop(image if self.box is None else image.crop(self.box), preprocess, None)
+        if self.box is not None:
+            left, top, right, bottom = self.box
+            if not (0 <= left < right and 0 <= top < bottom and left < image.width and top < image.height):
+                raise UnreadableImage(
+                    f"cannot use the rectangle {self.box} of {self.path}, which is {image.width}x{image.height};"
+                    " take it out of the annotations"
+                )
+            image = image.crop(self.box)
+        return resize_and_crop(image, preprocess, None)
 
     def content(self) -> bytes:
         """The file's bytes, and the rectangle.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -31,9 +32,11 @@ def record(
         benchmark, official = benchmarks[name], benchmarks[name].official_ties
         found[name] = {
             "class": type(benchmark).__name__,
+            "options": _options(benchmark),
             "rows": {
                 "listed": benchmark.listed,
                 "used": benchmark.used,
+                "examples not counted": int(measurement.judged.margin.isnan().sum()),
                 "duplicates": getattr(benchmark, "duplicates", 0),
                 "pictures": len(benchmark.pictures),
                 "captions": len(benchmark.captions),
@@ -42,8 +45,9 @@ def record(
             "a tie counts": official if scoring.ties == "official" else scoring.ties,
             "headline": benchmark.headline,
             "averages": {average: _written(tree) for average, tree in benchmark.averages.items()},
+            "withheld": [average for average in benchmark.averages if average not in measurement.scores],
             "scores": {
-                score: {key: value for key, value in asdict(figure).items() if value is not None}
+                score: {key: value for key, value in asdict(figure).items() if value is not None and value == value}
                 | ({"blind": measurement.blind[score].value} if score in measurement.blind else {})
                 for score, figure in measurement.scores.items()
             },
@@ -140,9 +144,19 @@ def read_record(path: Path) -> Recorded:
         ) from None
 
 
+def _options(benchmark: Benchmark) -> dict[str, Any]:
+    """What it was built with, as far as it keeps that."""
+    names = inspect.signature(type(benchmark).__init__).parameters
+    return {name: getattr(benchmark, name) for name in names if name != "self" and hasattr(benchmark, name)}
+
+
 def _written(average: Average) -> Any:
-    return {"mean": [_written(part) for part in average.of]} if isinstance(average, Mean) else list(average)
+    if isinstance(average, Mean):
+        return {"mean": [_written(part) for part in average.of], "complete": average.complete}
+    return list(average)
 
 
 def _read(written: Any) -> Average:
-    return Mean(tuple(map(_read, written["mean"]))) if isinstance(written, dict) else tuple(written)
+    if isinstance(written, dict):
+        return Mean(tuple(map(_read, written["mean"])), written["complete"])
+    return tuple(written)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -38,7 +39,7 @@ class HeldOutRetrieval(Benchmark):
         ConfigError: A K below 1.
     """
 
-    blind = False
+    blind = ""
 
     def __init__(self, ks: list[int] | None = None) -> None:
         self.ks = check_ks(ks)
@@ -80,7 +81,14 @@ def check_ks(ks: list[int] | None) -> list[int]:
     return found
 
 
-def retrieval(similarity: Similarity, owner: Tensor, caption: Tensor, ks: list[int], name: str = "retrieval") -> Judged:
+def retrieval(
+    similarity: Similarity,
+    owner: Tensor,
+    caption: Tensor,
+    ks: list[int],
+    name: str = "retrieval",
+    ids: Sequence[str] | None = None,
+) -> Judged:
     """R@K both ways.
 
     Args:
@@ -89,9 +97,16 @@ def retrieval(similarity: Similarity, owner: Tensor, caption: Tensor, ks: list[i
         caption: ``(T,)``, the caption of each text; one that two pictures have is two texts.
         ks: The K.
         name: Of the scores.
+        ids: Name of each picture; its number unless given.
     """
+    seen: Counter[int] = Counter()
+    numbers = []
+    for picture in owner.tolist():
+        numbers.append(seen[picture])
+        seen[picture] += 1
     read = ~similarity.between(torch.arange(int(owner.max()) + 1), caption[:1]).isnan()
     kept = read[owner]
+    numbers = [number for number, there in zip(numbers, kept.tolist(), strict=True) if there]
     owner, caption = owner[kept], caption[kept]
     shown, row = torch.unique(owner, return_inverse=True)
     texts = torch.arange(len(owner))
@@ -101,7 +116,10 @@ def retrieval(similarity: Similarity, owner: Tensor, caption: Tensor, ks: list[i
     }
     subsets = [f"{name}/{way}_r@{k}" for way in margins for k in ks]
     cluster = torch.cat([which for which in (shown, owner) for _ in ks])
-    names = [[f"{int(i)}" for i in shown], [f"{int(i)}/{n}" for n, i in enumerate(owner)]]
+    names = [
+        [ids[i] if ids else str(i) for i in shown.tolist()],
+        [f"{ids[i] if ids else i}/{n}" for n, i in zip(numbers, owner.tolist(), strict=True)],
+    ]
     sizes = torch.tensor([len(which) for which in (shown, owner) for _ in ks])
     return Judged(
         subsets=subsets,

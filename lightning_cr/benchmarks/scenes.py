@@ -58,6 +58,7 @@ class ScenesBenchmark(Benchmark):
     """
 
     reads_files = False
+    blind_subsets = (*EDITS, "mean of 7", "held_out_pairs")
     headline = "mean of 7"
 
     def __init__(self, n: int = 500, seed: int = 2024) -> None:

@@ -77,6 +77,7 @@ class SugarCrepePP(FromFiles):
 
     get_annotations = "fetch data/*.json from https://github.com/Sri-Harsha/scpp"
     headline = "sugarcrepe++/itt mean of 5"
+    blind = "strict"
     averages = _AVERAGES_PP
 
     def examples(self, annotations: Path) -> Iterator[Example]:
@@ -86,7 +87,6 @@ class SugarCrepePP(FromFiles):
             for row in read_rows(annotations / f"{part}.json", self.get_annotations):
                 self.listed += 1
                 true = row.get("caption", str), row.get("caption2", str)
-                # Ids are unlike each other in a file, but for one row of swap_att that is there twice.
                 yield Example(
                     part, str(row.name), (row.get("filename", str),), true, (row.get("negative_caption", str),)
                 )
@@ -107,6 +107,6 @@ class SugarCrepePP(FromFiles):
             for part in dict.fromkeys(parts):
                 at = torch.tensor([number for number, found in enumerate(parts) if found == part])
                 name = f"sugarcrepe++/{way} {part}"
-                margins[name], clusters[name] = margin[at], picture[at]
+                margins[name], clusters[name] = margin[at], self.file_of[picture[at]]
                 names[name] = [ids[number] for number in at.tolist()]
         return Judged.of(margins, clusters, names)

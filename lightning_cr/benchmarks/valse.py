@@ -40,7 +40,8 @@ class Valse(Choice):
     A row is valid where two of three annotators or more chose the caption (``mturk.caption`` of 2 or 3). Averages:
     ``mean of 11`` pieces (CE-CLIP's), ``mean of 7`` phenomena, each the mean of its pieces (vl_compo's), ``micro``.
     Pictures are of COCO, Visual7W (``v7w_N.jpg``, or Visual Genome's ``VG_100K{,_2}/N.jpg``, whose sizes may differ),
-    SWiG and VisDial; each file's pictures may lie in any folder below ``images``.
+    SWiG and VisDial: below ``images`` or in one of its folders ``v7w``, ``visual7w``, ``swig``, ``images_512`` (SWiG's
+    own), ``visdial``, ``VisualDialog_val2018``, and COCO's.
 
     Args: See :class:`FromFiles`; ``annotations`` is the folder with ``existence.json`` and the others.
     """

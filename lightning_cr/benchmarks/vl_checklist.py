@@ -21,7 +21,8 @@ class VLCheckList(Choice):
 
     Averages: ``mean of 9 types`` (five of attributes, location and size of objects, action and spatial of relations; of
     each its rows pooled: CE-CLIP's), and ``mean of 3 groups`` (of each its rows pooled). CE-CLIP's and vl_compo's own
-    weights within a type or group are not known to us. Rows whose two phrases are the same (122 are known) are ties.
+    weights within a type or group are not known to us. Doubled white space, and that at the ends, is taken out of the
+    phrases. Rows whose two phrases are the same (122 are known) are ties.
 
     Args:
         annotations: The folder ``data`` with ``Attribute/``, ``Object/`` and ``Relation/``.

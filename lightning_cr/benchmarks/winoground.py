@@ -34,6 +34,7 @@ class ImagePairs(FromFiles):
 
     get_annotations = "fetch examples.jsonl and images from https://huggingface.co/datasets/facebook/winoground"
     get_images = get_annotations
+    blind = ""
 
     def __init__(
         self, annotations: str, name: str = "winoground", images: str | None = None, allow_missing: int = 0
@@ -46,9 +47,9 @@ class ImagePairs(FromFiles):
         """See :class:`FromFiles`."""
         self.listed = 0
         try:
-            lines = annotations.read_text(encoding="utf-8-sig").splitlines()
-        except OSError as error:
-            raise DataError(f"cannot read {annotations}: {error.strerror}; {self.get_annotations}") from None
+            lines = annotations.read_text(encoding="utf-8-sig").split("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"cannot read {annotations}: {error}; {self.get_annotations}") from None
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
@@ -72,5 +73,18 @@ class ImagePairs(FromFiles):
         items = torch.tensor([[*row.pictures, *row.true] for row in self.rows]).T
         margins = {f"{self.name}/{part}": margin for part, margin in winoground(similarity, *items).items()}
         ids = [row.example.id for row in self.rows]
-        pair = torch.arange(len(self.rows))
-        return Judged.of(margins, dict.fromkeys(margins, pair), dict.fromkeys(margins, ids))
+        return Judged.of(margins, dict.fromkeys(margins, self._connected()), dict.fromkeys(margins, ids))
+
+    def _connected(self) -> torch.Tensor:
+        """``(N,)``: pairs that share a picture, or are linked by others that do, have one number."""
+        root: dict[int, int] = {}
+
+        def find(picture: int) -> int:
+            while root.setdefault(picture, picture) != picture:
+                picture = root[picture]
+            return picture
+
+        for row in self.rows:
+            one, other = (find(picture) for picture in row.pictures)
+            root[max(one, other)] = min(one, other)
+        return torch.tensor([find(row.pictures[0]) for row in self.rows])

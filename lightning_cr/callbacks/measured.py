@@ -48,7 +48,8 @@ def print_measured(benchmarks: Mapping[str, Benchmark], measured: Mapping[str, M
         for line in lines:
             table.add_row(*line)
         table.add_section()
-    Console().print(table)
+    console = Console()
+    console.print(table, crop=False, width=max(console.width, 110))
 
 
 def markdown(benchmarks: Mapping[str, Benchmark], measured: Mapping[str, Measurement]) -> str:

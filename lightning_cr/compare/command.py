@@ -63,6 +63,7 @@ def run(options: Namespace) -> None:
         print(f"{record.path} less {first.path}")
         _say_what_differs(first, record)
         for benchmark in shared:
+            _say_other_options(benchmark, first, record)
             scores, flips, alone = differences(first, record, benchmark, options.resamples, options.seed)
             if alone:
                 print(f"{benchmark}: {alone:,} examples are in one of the two only, and are left out")
@@ -82,6 +83,14 @@ def _say_what_differs(first: Recorded, other: Recorded) -> None:
     for key in ("name", "activation", "preprocess"):
         if models[0].get(key) != models[1].get(key):
             print(f"note: the models' {key} is {models[0].get(key)} and {models[1].get(key)}")
+
+
+def _say_other_options(benchmark: str, first: Recorded, other: Recorded) -> None:
+    """The same name may stand for other examples: other files, another seed."""
+    options = [record.benchmarks[benchmark].get("options", {}) for record in (first, other)]
+    for key in sorted({*options[0], *options[1]} - {"images", "allow_missing"}):
+        if options[0].get(key) != options[1].get(key):
+            print(f"note: {benchmark} had {key} {options[0].get(key)} and {options[1].get(key)}")
 
 
 def _print(scores: Sequence[Difference]) -> None:

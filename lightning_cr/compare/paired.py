@@ -94,12 +94,11 @@ def differences(
         Tally.of(torch.where(counted, values, torch.nan), never, subset, cluster, len(place))
         for values in (a, b, b - a)
     ]
-    intervals = bootstrapped(tallies[2], averages, place, resamples, seed)
+    there = {name: average for name, average in averages.items() if tallies[0].value(average, place)[1]}
+    intervals = bootstrapped(tallies[2], there, place, resamples, seed)
     found = []
-    for name, average in averages.items():
+    for name, average in there.items():
         value_a, n, _ = tallies[0].value(average, place)
-        if not n:
-            continue
         here = counted & (subset == place[name]) if name in place else None
         gained, lost = (None, None) if here is None else (int(((b > a) & here).sum()), int(((b < a) & here).sum()))
         found.append(Difference(name, value_a, tallies[1].value(average, place)[0], *intervals[name], n, gained, lost))

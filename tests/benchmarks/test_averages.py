@@ -59,14 +59,19 @@ def test_ties_by_rule():
     assert plain.score(examples, Scoring("strict", 0))["a"].value == 0.25
 
 
-def test_a_subset_without_examples_is_left_out_of_a_mean():
+def test_a_mean_that_lacks_a_part_is_withheld_or_says_that_it_may():
     examples = judged({"a": [1.0, 0.0], "b": [1.0]})
     margin = examples.margin.clone()
     margin[2] = torch.nan
     examples = Judged(examples.subsets, examples.subset, margin, examples.cluster, examples.ids)
-    scores = benchmark(mean=Mean((("a",), ("b",)))).score(examples)
-    assert "b" not in scores
-    assert (scores["mean"].value, scores["mean"].n) == (0.5, 2)
+    parts = (("a",), ("b",), ("never listed",))
+    found = benchmark(
+        mean=Mean(parts), some=Mean(parts, complete=False), pool=("a", "b"), none=("b",), empty=Mean((), complete=False)
+    )
+    for resamples in (0, 20):
+        scores = found.score(examples, Scoring(resamples=resamples))
+        assert list(scores) == ["a", "some", "pool"]
+        assert (scores["some"].value, scores["some"].n) == (0.5, 2)
 
 
 def test_the_interval_of_independent_examples_is_the_binomial_one():

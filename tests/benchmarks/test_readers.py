@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from lightning_cr.benchmarks import (
     AroAttribution,
@@ -22,6 +23,7 @@ from lightning_cr.benchmarks import (
 from lightning_cr.benchmarks.averages import Tally
 from lightning_cr.benchmarks.base import Scoring, Similarity
 from lightning_cr.benchmarks.blind import ShorterCaption
+from lightning_cr.benchmarks.pictures import PictureFile
 from lightning_cr.benchmarks.suite import Suite
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, DataError
@@ -321,6 +323,12 @@ def test_missing_pictures_are_listed_and_can_be_left_out(tmp_path):
     touch(tmp_path / "train2017" / "000000000001.jpg")
     with pytest.raises(DataError, match=r"SugarCrepe: 1 pictures are not in .*: 2\.jpg; fetch .*allow_missing: 1"):
         opened(SugarCrepe(str(tmp_path)), tmp_path)
+    benchmark = SugarCrepe(str(tmp_path), allow_missing=0)
+    with pytest.raises(DataError):
+        opened(benchmark, tmp_path)
+    touch(tmp_path / "2.jpg")
+    assert opened(benchmark, tmp_path).used == 14, "a picture that was added is found by the same object"
+    (tmp_path / "2.jpg").unlink()
     benchmark = opened(SugarCrepe(str(tmp_path), allow_missing=1), tmp_path)
     assert (benchmark.listed, benchmark.used) == (14, 7)
     with pytest.raises(ConfigError, match="allow_missing of SugarCrepe is -1"):
@@ -344,3 +352,48 @@ def test_files_of_another_shape_are_said_in_one_line(tmp_path, content, message)
     with pytest.raises(DataError, match=message) as caught:
         opened(SugarCrepe(str(tmp_path)), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("box", [(1, 2, 1, 6), (5, 2, 3, 6), (30, 2, 33, 6), (-1, 2, 3, 6)])
+def test_a_rectangle_that_is_not_in_its_picture_is_unreadable(tmp_path, box):
+    Image.new("RGB", (20, 10)).save(tmp_path / "1.png")
+    assert PictureFile(tmp_path / "1.png", (1, 2, 9, 9)).pixels(PREPROCESS).shape == (3, 32, 32)
+    with pytest.raises(DataError, match=r"cannot use the rectangle .* which is 20x10; take it out") as caught:
+        PictureFile(tmp_path / "1.png", box).pixels(PREPROCESS)
+    assert "\n" not in str(caught.value)
+
+
+def test_rectangles_of_one_file_are_resampled_together(tmp_path):
+    file = crops(tmp_path, "attributes", [["red", "blue"]] * 3)
+    rows = json.loads(Path(file).read_text())
+    for number, row in enumerate(rows):
+        row["bbox_x"] = number
+    write(Path(file), rows)
+    benchmark = opened(AroAttribution(file), tmp_path)
+    assert len(benchmark.pictures) == 3
+    assert benchmark.judge(Table(torch.rand(3, 6))).cluster.tolist() == [0, 0, 0]
+
+
+def test_pairs_that_share_a_picture_are_resampled_together(tmp_path):
+    lines = [
+        {"id": n, "caption_0": "a", "caption_1": "b", "image_0": one, "image_1": other}
+        for n, (one, other) in enumerate(
+            [("1.png", "2.png"), ("3.png", "4.png"), ("5.png", "3.png"), ("6.png", "5.png")]
+        )
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    touch(*(tmp_path / f"{n}.png" for n in range(1, 7)))
+    benchmark = opened(ImagePairs("pairs.jsonl", name="mine"), tmp_path)
+    cluster = benchmark.judge(Table(torch.rand(6, 2))).cluster[:4].tolist()
+    assert cluster[1] == cluster[2] == cluster[3] != cluster[0]
+
+
+def test_ids_of_retrieval_stay_where_a_picture_is_missing(tmp_path):
+    rows = [{"image": f"{n}.jpg", "caption": [f"a {n}", f"b {n}"]} for n in range(3)]
+    file = write(tmp_path / "test.json", rows)
+    touch(tmp_path / "1.jpg", tmp_path / "2.jpg")
+    benchmark = opened(CaptionRetrieval(file, ks=[1], allow_missing=1), tmp_path)
+    values = torch.rand(2, 4)
+    assert list(benchmark.judge(Table(values)).ids) == ["1", "2", "1/0", "1/1", "2/0", "2/1"]
+    values[0] = torch.nan
+    assert list(benchmark.judge(Table(values)).ids) == ["2", "2/0", "2/1"]
