@@ -66,16 +66,24 @@ def write(
         _plot(docs / "evidence_recipes.png", recipes, results, "accuracy in %, mean and 95% interval over seeds")
     for study in plan["ablations"]:
         names = [name for name in [*study.get("with", ()), *(study.get("rows") or {})] if any(results.get(name, ()))]
-        if not names:
+        if not any(any(results.get(name, ())) for name in study.get("rows") or {}):
+            text = _between(text, study["name"], _still_to_measure(study, results).strip())
             continue
         base = study.get("against", names[0])
-        text = _between(text, study["name"], _means(names, results) + "\n\n" + _differences(names, base, results))
+        tables = _means(names, results) + "\n\n" + _differences(names, base, results)
+        text = _between(text, study["name"], tables + _still_to_measure(study, results))
         _plot(docs / f"evidence_{study['name']}.png", names, results, study["title"])
     seconds = [run["seconds"] for runs in results.values() for run in runs if run]
     text = _between(
         text, "runtime", f"{len(seconds)} runs, {sum(seconds) / 3600:.1f} hours of one core, without the tuning."
     )
     page.write_text(text)
+
+
+def _still_to_measure(study: dict[str, Any], results: Results) -> str:
+    rows = study.get("rows") or {}
+    left = [name for name in rows if not results.get(name) or None in results[name]]
+    return f"\n\nNot measured yet, or not on all seeds: {', '.join(left)}." if left else ""
 
 
 def _blank(plan: dict[str, Any]) -> str:
@@ -118,7 +126,8 @@ def _means(
     start = [f"{100 * before[c]:.1f}" if before and c in before else "" for c in COLUMNS]
     lines = ["| base model | " + " | ".join(start) + " |"] if before else []
     said = ", ".join(f"{name} {rates[name]:g}" for name in names if name in rates) if rates else ""
-    seeds = max((len(_values(name, "mean of 7", results)) for name in names), default=0)
+    counts = sorted({len(_values(name, "mean of 7", results)) for name in names})
+    seeds = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
     note = f"\n\nMean and half the 95% interval over {seeds} seeds." + (f" Learning rates: {said}." if said else "")
     return _table("accuracy in %", names, cell, lines) + note
 
