@@ -91,14 +91,6 @@ class Picture(Protocol):
         """
         ...
 
-    def content(self) -> bytes:
-        """What decides the pixels before they are resized, for the cache.
-
-        Raises:
-            DataError: It cannot be read.
-        """
-        ...
-
 
 class Pictures(Protocol):
     """Held-out pictures with their captions, as a data source offers them."""

@@ -42,11 +42,3 @@ class PictureFile:
                 )
             image = image.crop(self.box)
         return resize_and_crop(image, preprocess, None)
-
-    def content(self) -> bytes:
-        """The file's bytes, and the rectangle.
-
-        Raises:
-            OSError: It cannot be read.
-        """
-        return self.path.read_bytes() + repr(self.box).encode()

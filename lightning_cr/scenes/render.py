@@ -30,10 +30,6 @@ class RenderedScene:
         """``(3, S, S)`` uint8, drawn in the encoder's own size."""
         return to_tensor(render(self.scene, preprocess.size))
 
-    def content(self) -> bytes:
-        """The scene, written out."""
-        return repr(self.scene).encode()
-
 
 def render(scene: Scene, size: int) -> Image.Image:
     """Draws a scene.
