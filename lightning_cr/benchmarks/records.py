@@ -17,6 +17,7 @@ from torch import Tensor
 from lightning_cr.benchmarks.averages import Average, Mean
 from lightning_cr.benchmarks.base import Benchmark, Judged, Measurement, Scoring
 from lightning_cr.errors import DataError
+from lightning_cr.files import whole_file
 
 __all__ = ["EXAMPLES", "Recorded", "read_record", "record", "write_examples"]
 
@@ -78,12 +79,8 @@ def write_examples(
         }
         tables.append(pa.table(columns))
     whole = pa.concat_tables([table.unify_dictionaries() for table in tables])
-    temporary = path.with_suffix(".part")
-    try:
-        pq.write_table(whole, temporary, compression="zstd")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        pq.write_table(whole, file, compression="zstd")
 
 
 class Recorded:

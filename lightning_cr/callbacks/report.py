@@ -17,11 +17,12 @@ from lightning.pytorch.callbacks import Callback
 from lightning_cr import __version__
 from lightning_cr.benchmarks.records import EXAMPLES, record, write_examples
 from lightning_cr.callbacks.curves import LossCurve, draw_curves
-from lightning_cr.callbacks.files import check_run_folder, reason, run_folder, whole_file
+from lightning_cr.callbacks.files import check_run_folder, run_folder
 from lightning_cr.callbacks.measured import latex, markdown, print_measured
 from lightning_cr.callbacks.samples import draw_samples, score_examples
 from lightning_cr.callbacks.table import Scores, as_scores, print_scores
 from lightning_cr.errors import DataError
+from lightning_cr.files import reason, whole_file
 
 __all__ = ["RunReport"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import warnings
 import zipfile
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from lightning_cr.encoders.base import Encoder
 from lightning_cr.errors import CheckpointError
+from lightning_cr.files import whole_file
 
 __all__ = ["FORMAT", "Weights", "describe", "load_into", "read_weights", "save_weights"]
 
@@ -69,9 +69,8 @@ def save_weights(encoder: Encoder, path: str | Path, dtype: torch.dtype | None =
     state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
     if dtype is not None:
         state = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    part = Path(f"{path}.part")
-    torch.save({**describe(encoder), "state_dict": state}, part)
-    os.replace(part, path)
+    with whole_file(Path(path)) as file:
+        torch.save({**describe(encoder), "state_dict": state}, file)
 
 
 def read_weights(path: str | Path) -> Weights:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from lightning_cr.data.base import sample_rng
 from lightning_cr.errors import ConfigError, DataError, suggest
+from lightning_cr.files import whole_file
 from lightning_cr.look.captions import Captions, read_captions
 from lightning_cr.look.report import Report
 from lightning_cr.look.table import print_negatives
@@ -250,15 +250,12 @@ def _write(path: Path, found: Iterator[Made], captions: Captions, corpus: Annota
     try:
         if path.is_dir():
             raise IsADirectoryError("it is a folder")
-        part = path.with_name(f"{path.name}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="ascii") as file:
+        with whole_file(path) as file:
             for index, negatives in found:
                 image = captions.images[index]
                 line: dict[str, Any] = {} if image is None else {"image": image}
                 line |= {"caption": corpus.text(index), "negatives": [asdict(n) for n in negatives if n is not None]}
-                file.write(f"{json.dumps(line)}\n")
-        os.replace(part, path)
+                file.write(f"{json.dumps(line)}\n".encode("ascii"))
     except OSError as error:
         raise DataError(f"--out '{path}' cannot be written: {error}; name another file") from error
 

@@ -7,7 +7,8 @@ import torch
 from callbacks_harness import BATCHES, TinyData, TinyTask, trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lightning_cr.callbacks import RescueCheckpointIO, check_run_folder, files
+from lightning_cr import files
+from lightning_cr.callbacks import RescueCheckpointIO, check_run_folder
 from lightning_cr.errors import CheckpointError
 
 STATE = {"global_step": 7, "weights": torch.arange(200_000.0)}
