@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lightning_cr.benchmarks import annotations
 from lightning_cr.errors import DataError
 
 __all__ = ["Entry", "Problems", "is_karpathy", "read_entries", "read_json"]
@@ -68,14 +68,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         DataError: The file cannot be read, or is malformed; names line and column.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            data = json.load(file)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise DataError(f"{path} is not JSON: {error.msg} at {where}; mend it or fetch it again") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; mend it or fetch it again") from None
+    data = annotations.read_json(path, "mend it or fetch it again")
     if not isinstance(data, dict):
         raise DataError(f"{path} holds a {type(data).__name__}, not an object with the key 'annotations'; {_SHAPES}")
     return data

@@ -1,4 +1,4 @@
-"""The command ``order``: freezes the shuffles that AroOrder reads, which else would depend on the versions of taggers."""
+"""The command ``order``: freezes the shuffles that AroOrder reads, which else would depend on versions of taggers."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def run(options: Namespace) -> None:
     captions = read_captions(source, options.split)
     if any(image is None for image in captions.images):
         raise DataError(
-            f'--captions {source} does not say of each caption its picture; give a list of {{"image", ...}}'
+            f"--captions {source} has captions without a picture; give Karpathy's JSON or COCO's, or a list of"
+            ' {"image", "caption": [...]}'
         )
     rows, identical, lacking = [], Counter[str](), Counter[str]()
     repeated = empty = 0
@@ -105,9 +106,7 @@ def run(options: Namespace) -> None:
     for mode in ORDERS:
         print(f"  {mode}: {_share(identical[mode], rows)} the caption itself, {_share(lacking[mode], rows)} none")
     if repeated:
-        print(
-            f"  one of the four is the caption itself: {_share(repeated, rows)}; AroOrder.drop_identical leaves them out"
-        )
+        print(f"  any of them is the caption itself: {_share(repeated, rows)}, which drop_identical leaves out")
 
 
 def _share(count: int, rows: Sequence[Any]) -> str:
