@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +17,9 @@ from lightning_cr.benchmarks.base import Benchmark, Judged, Pictures, Similarity
 from lightning_cr.benchmarks.pictures import PictureFile
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import DataError
-from lightning_cr.images import ImageTree
+from lightning_cr.images import ImageTree, coco_number
 
-__all__ = ["Choice", "Example", "FromFiles", "Placed"]
+__all__ = ["Choice", "Example", "FromFiles", "Overlap", "Placed"]
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,15 @@ class Placed(NamedTuple):
     false: list[int]
 
 
+class Overlap(NamedTuple):
+    """Pictures of a benchmark that a model was trained on, as far as COCO's numbers tell."""
+
+    pictures: int
+    rows: int
+    numbered: int
+    """Pictures of the benchmark that have a number in COCO; of the others nothing is known."""
+
+
 class FromFiles(Benchmark):
     """A benchmark of annotation files and pictures on disk.
 
@@ -66,6 +75,7 @@ class FromFiles(Benchmark):
     Attributes:
         duplicates: Rows that say what another row of their subset says; they are scored.
         contradictory: Rows in which a false caption is a true one, letter by letter: ties whatever the model.
+        overlap: With :attr:`CompositionData.trained_on`; None where that is empty.
         files: Size and digest of each annotation file, by its place from that of the annotations.
         file_of: ``(pictures,)``, the file of each: rectangles of one file are resampled together.
 
@@ -75,6 +85,7 @@ class FromFiles(Benchmark):
 
     duplicates: int = 0
     contradictory: int = 0
+    overlap: Overlap | None = None
     per_subset: int | None = None
     """Rows of each subset that count, the first that have their pictures; None for all."""
 
@@ -162,6 +173,17 @@ class FromFiles(Benchmark):
         self.pictures, self.captions, self.used = list(pictures), list(captions), len(self.rows)
         if not self.rows:
             raise DataError(f"{type(self).__name__}: {annotations} has no rows with a picture; {self.get_annotations}")
+
+    def overlapping(self, numbers: Collection[int]) -> Overlap:
+        """Counts the pictures, and the rows with one, that have one of COCO's numbers; they stay in.
+
+        Args:
+            numbers: Of the pictures that a model was trained on.
+        """
+        own = [coco_number(picture.path.name) for picture in self.pictures if isinstance(picture, PictureFile)]
+        shared = {at for at, number in enumerate(own) if number in numbers}
+        rows = sum(not shared.isdisjoint(row.pictures) for row in self.rows)
+        return Overlap(len(shared), rows, sum(number is not None for number in own))
 
     def place(self, tree: ImageTree, image: str | int) -> str | None:
         """Where a picture is below the folder."""

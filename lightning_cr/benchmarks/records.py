@@ -44,6 +44,7 @@ def record(
                 "missing pictures": len(missing.names) if (missing := getattr(benchmark, "missing", None)) else 0,
             },
             "files": getattr(benchmark, "files", {}),
+            "trained on": overlap._asdict() if (overlap := getattr(benchmark, "overlap", None)) else None,
             "a tie counts": official if scoring.ties == "official" else scoring.ties,
             "headline": benchmark.headline,
             "averages": {average: _written(tree) for average, tree in benchmark.averages.items()},

@@ -50,6 +50,27 @@ def print_measured(benchmarks: Mapping[str, Benchmark], measured: Mapping[str, M
         table.add_section()
     console = Console()
     console.print(table, crop=False, width=max(console.width, 110))
+    for name, benchmark in benchmarks.items():
+        for note in _notes(benchmark):
+            print(f"{name}: {note}")
+
+
+def _notes(benchmark: Benchmark) -> Iterator[str]:
+    """What else there is to know of the rows that were scored."""
+    duplicates, contradictory = (getattr(benchmark, name, 0) for name in ("duplicates", "contradictory"))
+    if benchmark.used < benchmark.listed:
+        yield f"{benchmark.used:,} of {benchmark.listed:,} rows are scored"
+    if missing := getattr(getattr(benchmark, "missing", None), "names", ()):
+        yield f"{len(missing):,} pictures are missing"
+    if duplicates:
+        yield f"{duplicates:,} rows say what another one says"
+    if contradictory:
+        yield f"{contradictory:,} rows have a false caption that is a true one: a tie for every model"
+    if overlap := getattr(benchmark, "overlap", None):
+        yield (
+            f"{overlap.pictures:,} of {overlap.numbered:,} pictures with a number in COCO are in data.trained_on,"
+            f" {overlap.rows:,} of {benchmark.used:,} rows have one"
+        )
 
 
 def markdown(benchmarks: Mapping[str, Benchmark], measured: Mapping[str, Measurement]) -> str:
