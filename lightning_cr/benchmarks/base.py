@@ -29,7 +29,12 @@ __all__ = [
 ]
 
 Ties = Literal["official", "strict", "half"]
-"""What an example counts whose true and false similarity are equal: as in the benchmark's own code, 0, or a half."""
+"""What an example counts whose true and false similarity are equal: as in the benchmark's own code, 0, or a half.
+
+Where several comparisons must be right at once (Winoground, SugarCrepe++, five captions), a wrong one makes the example
+wrong whatever the others are; if none is wrong and any is level, it is a tie, and its half is not halved again for each
+comparison that is level. So a model to which all is level scores 0.5, where guessing would give a quarter of two.
+"""
 
 _PAIRS_AT_ONCE = 1 << 14
 

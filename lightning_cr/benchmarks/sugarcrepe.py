@@ -69,7 +69,8 @@ class SugarCrepePP(FromFiles):
 
     ``itt``: both true captions must be nearer to the picture than the false one. ``tot``: both true captions must be
     nearer to each other than either is to the false one. Two rows of swap_obj (2 and 8) have a false caption that is
-    the true one, and cannot be right. Averages: ``micro`` and ``mean of 5``, of each.
+    the true one, and cannot be right (:attr:`contradictory`). A row with one margin above 0 and the other 0 is a tie,
+    with one below 0 it is wrong (see :data:`Ties`). Averages: ``micro`` and ``mean of 5``, of each.
 
     Args: See :class:`FromFiles`; ``annotations`` is the folder with ``swap_obj.json`` and the others.
     """

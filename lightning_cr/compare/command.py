@@ -91,6 +91,10 @@ def _say_other_options(benchmark: str, first: Recorded, other: Recorded) -> None
     for key in sorted({*options[0], *options[1]} - {"images", "allow_missing"}):
         if options[0].get(key) != options[1].get(key):
             print(f"note: {benchmark} had {key} {options[0].get(key)} and {options[1].get(key)}")
+    files = [record.benchmarks[benchmark].get("files", {}) for record in (first, other)]
+    changed = [name for name in files[0] if name in files[1] and files[0][name] != files[1][name]]
+    if changed:
+        print(f"note: {benchmark} was read from other contents of {', '.join(changed)}")
 
 
 def _print(scores: Sequence[Difference]) -> None:
