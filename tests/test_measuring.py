@@ -90,7 +90,8 @@ def test_a_test_leaves_all_that_is_needed_to_redo_it(tested, capsys):
         "complete": True,
     }
     assert "blind" not in scenes["scores"]["winoground/image"]
-    assert found["scoring"] == {"ties": "official", "resamples": 200, "seed": 0}
+    scoring = {"ties": "official", "resamples": 200, "seed": 0, "likelihood": "", "likelihood_per": "token"}
+    assert found["scoring"] == scoring
     assert (found["model"]["name"], found["model"]["pretrained"]) == ("scenes-tiny", "base")
     assert found["model"]["preprocess"]["size"] == 64
     assert found["precision"] == "32-true"

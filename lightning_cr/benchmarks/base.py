@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
@@ -48,11 +48,17 @@ class Scoring:
             code, ``strict`` nothing, ``half`` a half.
         resamples: Of the pictures, for 95% intervals; 0 leaves them out.
         seed: Of the resamples.
+        likelihood: A causal language model (a folder, or a name on the hub that is in the cache) for a further blind
+            column: what its likelier caption gets, whatever the picture. None where empty.
+        likelihood_per: ``token`` compares mean log probabilities of a token, ``caption`` those of whole captions, which
+            prefer the shorter caption as the column beside it does.
     """
 
     ties: Ties = "official"
     resamples: int = 1000
     seed: int = 0
+    likelihood: str = ""
+    likelihood_per: Literal["token", "caption"] = "token"
 
     def __post_init__(self) -> None:
         if self.resamples < 0:
@@ -306,8 +312,10 @@ class Measurement:
         judged: Example by example.
         scores: By name.
         blind: What the shorter caption gets, where the benchmark can be judged without pictures.
+        likelihood: What the likelier caption gets, likewise; empty unless a language model was asked for.
     """
 
     judged: Judged
     scores: Mapping[str, Score]
     blind: Mapping[str, Score]
+    likelihood: Mapping[str, Score] = field(default_factory=dict)

@@ -52,6 +52,7 @@ def record(
             "scores": {
                 score: {key: value for key, value in asdict(figure).items() if value is not None and value == value}
                 | ({"blind": measurement.blind[score].value} if score in measurement.blind else {})
+                | ({"likelihood": measurement.likelihood[score].value} if score in measurement.likelihood else {})
                 for score, figure in measurement.scores.items()
             },
         }

@@ -17,6 +17,7 @@ from lightning_cr.errors import ConfigError, DataError
 __all__ = ["HELP", "make_parser", "run"]
 
 HELP = "Paired differences between two or more test_results.json, with intervals and the examples that flipped."
+_WIDEST = 400
 _Parser = TypeVar("_Parser", bound=ArgumentParser)
 
 
@@ -118,8 +119,7 @@ def _print(scores: Sequence[Difference]) -> None:
             "" if score.gained is None else f"{score.gained:,}",
             "" if score.lost is None else f"{score.lost:,}",
         )
-    console = Console()
-    console.print(table, crop=False, width=max(console.width, 110))
+    Console(width=_WIDEST).print(table)  # a narrow terminal breaks lines, but no name or figure is cut
 
 
 def _print_flips(flips: Sequence[Flip], count: int) -> None:
