@@ -107,6 +107,9 @@ class AroAttribution(_Crops):
 class AroOrder(Choice):
     """Which of five captions is not shuffled, on COCO's or Flickr30k's test split; a tie is right, as in ARO's code.
 
+    By that rule a model that sees words and not their order has nearly all right: look at the ties, or take
+    ``data.scoring.ties: strict``.
+
     The shuffles are read from a file that ``python -m lightning_cr order`` writes once, since those of the authors'
     code depend on the versions of two taggers. A shuffle that is the caption itself is a tie, and counted as
     :attr:`contradictory`; ``drop_identical`` leaves such captions out. A caption that has no other order (``null`` for

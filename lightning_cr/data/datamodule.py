@@ -45,8 +45,9 @@ class CompositionData(pl.LightningDataModule):
         positives: Other true captions of the image that each sample brings, 0 or 1: COCO's another annotation, the
             embedded world's another wording. Drawn from (seed, epoch, sample) alone, encoded in the one text pass.
         scoring: What a tie counts in a test, and its intervals.
-        trained_on: What the model was trained on: folders of COCO's pictures, or annotations of them (see
-            :func:`read_numbers`). A test says how many pictures of each benchmark are among these; it leaves none out.
+        trained_on: What the model was trained on, for a test to say how many pictures of each benchmark are among
+            these, by COCO's numbers; none is left out. Folders of pictures, ``captions_*.json``, ``instances_*.json``,
+            ``dataset_coco.json`` (its training splits) or JSON lists that name pictures; relative to ``root``.
 
     Raises:
         ConfigError: A number out of range, positives of a source that has none, or a training split smaller than one

@@ -240,6 +240,9 @@ def test_the_files_that_were_read_are_known_by_their_digest(tmp_path):
     assert benchmark.files["add_att.json"] == expected
     (tmp_path / "sugarcrepe/add_att.json").write_bytes(content + b"\n")
     assert opened(benchmark, tmp_path).files["add_att.json"] != expected
+    (tmp_path / "sugarcrepe").rename(tmp_path / "moved")
+    benchmark.annotations = "moved"
+    assert len(opened(benchmark, tmp_path).files) == 7, "those of an earlier opening are forgotten"
     aro = opened(AroRelation(crops(tmp_path, "relation_name", ["on"]), write(tmp_path / "s.json", [])), tmp_path)
     assert sorted(aro.files) == ["rows.json", "s.json"]
     lines = {"id": 0, "caption_0": "a", "caption_1": "b", "image_0": "images/1.jpg", "image_1": "images/1.jpg"}

@@ -153,7 +153,7 @@ def test_what_cannot_be_done_is_said_and_an_earlier_file_stays(refused, source, 
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.endswith(".part")) == []
 
 
-def test_the_real_captions(cli, shared, tmp_path):
+def test_the_real_captions(cli, shared, tmp_path, capsys):
     """25,010 captions; marks that are taken out make more shuffles alike than the reference page counts with them."""
     captions = shared / "retrieval/coco_karpathy_test.json"
     assert cli("order", "--captions", captions, "--out", "order.json") == 0
@@ -169,6 +169,7 @@ def test_the_real_captions(cli, shared, tmp_path):
     assert 5 < share["nouns_and_adjectives"] < 20
     alike = benchmark.contradictory
     assert alike <= sum(about["identical"].values())
+    assert f"any of them is the caption itself: {alike:,} ({100 * alike / 25010:.1f}%)" in capsys.readouterr().out
     assert opened(AroOrder("order.json", drop_identical=True), tmp_path).used == 25010 - alike
     # Spelling alone: all four shuffles are longer, since the authors put spaces before marks.
     blind = benchmark.score(benchmark.judge(ShorterCaption(benchmark.captions)), Scoring(benchmark.blind, 0))
