@@ -1,7 +1,7 @@
 """The command line: a stock LightningCLI with a fixed task and data module.
 
 ``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own, ``interpolate`` is a method of our trainer; several
-``--config`` are laid over each other; ``negatives``, ``fill`` and ``compare`` have parsers of their own.
+``--config`` are laid over each other; ``negatives``, ``fill``, ``compare`` and ``order`` have parsers of their own.
 What is added here: losses and text rules laid over entry by entry, one-line errors with a suggestion, a folder of its
 own for each run, and a stop where resuming would ignore a changed value.
 """
@@ -24,7 +24,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from lightning_cr import compare, fill, look
+from lightning_cr import compare, fill, look, order
 from lightning_cr.callbacks import (
     BestCheckpoint,
     GracefulStop,
@@ -57,7 +57,7 @@ DEFAULTS: dict[str, Any] = {
     "trainer.log_every_n_steps": 10,
     "trainer.enable_model_summary": False,
 }
-COMMANDS = {"negatives": look, "fill": fill, "compare": compare}
+COMMANDS = {"negatives": look, "fill": fill, "compare": compare, "order": order}
 """Commands that neither train nor measure a model."""
 LAID_OVER = ("model.losses", "data.negatives.rules")
 """Where a later --config changes, adds and takes out single entries; everywhere else its value is the whole value."""

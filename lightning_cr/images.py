@@ -23,6 +23,7 @@ __all__ = [
     "ImageFolders",
     "ImageTree",
     "UnreadableImage",
+    "coco_number",
     "read_image",
 ]
 
@@ -170,8 +171,8 @@ class ImageTree:
             folder, name = "/".join(parts[start:-1]), parts[-1]
             if name in self._listing(folder):
                 return f"{folder}/{name}" if folder else name
-        match = _COCO_NAME.fullmatch(parts[-1])
-        return self._by_number(int(match[1]), parts[-1], parts[-2] if len(parts) > 1 else "") if match else None
+        number = coco_number(parts[-1])
+        return None if number is None else self._by_number(number, parts[-1], parts[-2] if len(parts) > 1 else "")
 
     def _by_number(self, number: int, name: str = "", folder: str = "") -> str | None:
         place = self._coco.find(number, name, folder)
@@ -189,6 +190,16 @@ class ImageTree:
                 names = frozenset()
             self._listings[folder] = names
         return self._listings[folder]
+
+
+def coco_number(name: str) -> int | None:
+    """A picture's number in COCO, by its file's name as any year writes it; None for other names.
+
+    >>> coco_number("COCO_val2014_000000291619.jpg"), coco_number("000000291619.jpg"), coco_number("v7w_291619.jpg")
+    (291619, 291619, None)
+    """
+    match = _COCO_NAME.fullmatch(name)
+    return int(match[1]) if match else None
 
 
 _COCO_NAME = re.compile(r"(?:COCO_[a-z]+\d{4}_)?(\d{12})\.\w+")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from lightning_cr import distributed
 from lightning_cr.batch import Batch, Features, unpack
 from lightning_cr.benchmarks.base import NO_INTERVALS, Measurement, Score, Scoring
 from lightning_cr.benchmarks.evaluate import measure
+from lightning_cr.benchmarks.likelihood import likelihoods
 from lightning_cr.benchmarks.suite import EncodeChunk
 from lightning_cr.encoders import Encoder, EncoderConfig, Start, build_encoder
 from lightning_cr.encoders.checkpoint import describe
@@ -251,7 +252,7 @@ class CompositionTask(pl.LightningModule):
         """Scores every benchmark on the embeddings of all ranks."""
         self._measure(NO_INTERVALS)
 
-    def _measure(self, scoring: Scoring) -> None:
+    def _measure(self, scoring: Scoring, likelihood: Mapping[str, float] | None = None) -> None:
         benchmarks, suite = self.trainer.datamodule.benchmarks, self.trainer.datamodule.suite  # type: ignore[attr-defined]
         self.scores, self.measured = {}, {}
         parts = distributed.gather_objects(self._encoded)
@@ -259,7 +260,8 @@ class CompositionTask(pl.LightningModule):
         text = _assemble(parts["text"], len(suite.captions), self.encoder.dim)
         if image is not None and text is not None:  # a validation that is cut short by a limit measures nothing
             for name, benchmark in benchmarks.items():
-                self.measured[name] = found = measure(benchmark, suite.similarity(name, image, text), scoring)
+                similarity = suite.similarity(name, image, text)
+                self.measured[name] = found = measure(benchmark, similarity, scoring, likelihood)
                 self.scores |= {f"{name}/{key}" if key in self.scores else key: s for key, s in found.scores.items()}
         self._encoded = {}
         for name, score in self.scores.items():
@@ -269,12 +271,17 @@ class CompositionTask(pl.LightningModule):
             if known:
                 self.log("headline", sum(self.scores[name].value for name in known) / len(known))
 
-    on_test_epoch_start = on_validation_epoch_start
     test_step = validation_step
+
+    def on_test_epoch_start(self) -> None:
+        """As in validation; what a language model says of the captions comes first, lest an hour be lost to a typo."""
+        self.on_validation_epoch_start()
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        self._likelihood = likelihoods(datamodule.suite.captions, datamodule.scoring)
 
     def on_test_epoch_end(self) -> None:
         """As in validation, with what a test counts and intervals."""
-        self._measure(self.trainer.datamodule.scoring)  # type: ignore[attr-defined]
+        self._measure(self.trainer.datamodule.scoring, self._likelihood)  # type: ignore[attr-defined]
 
     def predict_step(self, chunk: EncodeChunk, batch_idx: int) -> tuple[str, Tensor, Tensor]:
         """``("image" | "text", rows, unit vectors)``; NaN for a picture that could not be read."""

@@ -9,14 +9,14 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lightning_cr"
 LEVELS = [
-    {"errors", "batch", "distributed", "files", "images"},
+    {"errors", "batch", "distributed", "files", "images", "language_models"},
     {"losses", "negatives", "encoders"},
     {"scenes"},
     {"benchmarks"},
     {"data"},
     {"task"},
     {"callbacks"},
-    {"resume", "messages", "look", "fill", "interpolate", "compare"},
+    {"resume", "messages", "look", "fill", "interpolate", "compare", "order"},
     {"cli"},
     {"__main__"},
 ]
@@ -24,7 +24,18 @@ LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 # What a room's members may share beside its base.
 FOUNDATIONS = {
     "losses": {"base", "candidates", "concreteness_margin", "pair_rows", "threshold"},
-    "benchmarks": {"annotations", "averages", "base", "blind", "choice", "pairs", "pictures", "retrieval", "suite"},
+    "benchmarks": {
+        "annotations",
+        "averages",
+        "base",
+        "blind",
+        "choice",
+        "likelihood",
+        "pairs",
+        "pictures",
+        "retrieval",
+        "suite",
+    },
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 

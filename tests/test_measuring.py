@@ -62,7 +62,7 @@ def test_the_benchmarks_configuration_runs_on_pictures_found_by_number(cli, tmp_
     found = json.loads((tmp_path / "runs/benchmarks/version_0/test_results.json").read_text())
     rows = {name: part["rows"] for name, part in found["benchmarks"].items()}
     counts = {"listed": 21, "used": 21, "duplicates": 0, "pictures": 3, "captions": 2, "missing pictures": 0}
-    assert rows["sugarcrepe"] == counts | {"examples not counted": 0}
+    assert rows["sugarcrepe"] == counts | {"examples not counted": 0, "true and false alike": 0}
     assert "sugarcrepe/mean of 3, pooled" in said
     assert found["benchmarks"]["valse"]["options"] == {
         **{"annotations": "valse", "images": None, "allow_missing": 0},
@@ -90,7 +90,8 @@ def test_a_test_leaves_all_that_is_needed_to_redo_it(tested, capsys):
         "complete": True,
     }
     assert "blind" not in scenes["scores"]["winoground/image"]
-    assert found["scoring"] == {"ties": "official", "resamples": 200, "seed": 0}
+    scoring = {"ties": "official", "resamples": 200, "seed": 0, "likelihood": "", "likelihood_per": "token"}
+    assert found["scoring"] == scoring
     assert (found["model"]["name"], found["model"]["pretrained"]) == ("scenes-tiny", "base")
     assert found["model"]["preprocess"]["size"] == 64
     assert found["precision"] == "32-true"
@@ -176,6 +177,80 @@ def test_compare_refuses_in_one_line(refused, arguments, message):
 def test_compare_refuses_what_test_did_not_write(refused, tmp_path):
     (tmp_path / "a.json").write_text("{}")
     assert "a.json has no benchmarks; give a test_results.json" in refused("compare", "a.json", "a.json")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda found: found["benchmarks"]["scenes"].pop("averages"), "has no object 'averages' of scenes"),
+        (lambda found: found["benchmarks"]["scenes"].pop("scores"), "has no object 'scores' of scenes"),
+        (lambda found: found["benchmarks"].update(scenes=[]), "has no object 'averages' of scenes"),
+        (lambda found: found["benchmarks"]["scenes"].update(options=3), "has '3' as 'options' of scenes"),
+        (lambda found: found.update(model="x"), "has 'x' as 'model', expected is an object"),
+        (lambda found: found["benchmarks"]["scenes"]["averages"].update(m={"mean": 5}), "as the average 'm' of scenes"),
+        (lambda found: found["benchmarks"]["scenes"]["averages"].update(m=[["a"]]), "as the average 'm' of scenes"),
+    ],
+)
+def test_compare_refuses_a_record_of_another_shape(refused, tested, spoil, message):
+    path = tested / "test_results.json"
+    found = json.loads(path.read_text())
+    spoil(found)
+    path.write_text(json.dumps(found))
+    said = refused("compare", path, path)
+    assert f"{path} has" in said
+    assert message in said
+    assert "give a test_results.json that python -m lightning_cr test wrote" in said
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop_columns(["margin"]), "beside it without the column 'margin'"),
+        (
+            lambda table: table.set_column(4, "margin", [["x"] * len(table)]),
+            "with 'margin' of type string, expected is a number in every row",
+        ),
+        (lambda table: table.set_column(1, "subset", [[None] * len(table)]), "with 'subset' of type null, expected is"),
+    ],
+)
+def test_compare_refuses_examples_of_another_shape(refused, tested, change, message):
+    path = tested / "examples.parquet"
+    pq.write_table(change(pq.read_table(path)), path)
+    assert message in refused("compare", tested / "test_results.json", tested / "test_results.json")
+
+
+def test_other_annotations_and_pictures_that_were_trained_on_are_said(cli, tmp_path, capsys):
+    pictures = [f"{number:012d}.jpg" for number in (3, 5)]
+    (tmp_path / "train2017").mkdir()
+    for name in pictures:
+        Image.new("RGB", (40, 30)).save(tmp_path / "train2017" / name)
+    rows_of_every_benchmark(tmp_path, pictures)
+    (tmp_path / "trained.json").write_text(json.dumps([{"image_id": 5}]))
+    config = tmp_path / "pp.yaml"
+    config.write_text(
+        "model: {encoder: {name: photos-tiny, pretrained: ''}}\n"
+        "data: {source: OnlyBenchmarks, trained_on: [trained.json], benchmarks: {pp: {class_path: SugarCrepePP,"
+        " init_args: {annotations: sugarcrepe_pp}}}}\n"
+    )
+    path = tmp_path / "sugarcrepe_pp/swap_obj.json"
+    rows = json.loads(path.read_text())
+    rows[0]["negative_caption"] = rows[0]["caption2"]
+    flags = ("--data.root", tmp_path, "--trainer.accelerator", "cpu")
+    for found in (rows, [*rows, rows[0]]):
+        path.write_text(json.dumps(found))
+        capsys.readouterr()
+        assert cli("test", "--config", config, *flags) == 0
+    said = capsys.readouterr().out
+    assert "pp: 1 rows say what another one says" in said
+    assert "pp: 2 rows have a false caption that is a true one: a tie for every model" in said
+    assert "pp: 1 of 2 pictures with a number in COCO are in data.trained_on, 5 of 11 rows have one" in said
+    results = [tmp_path / f"runs/pp/version_{n}/test_results.json" for n in (0, 1)]
+    record = json.loads(results[1].read_text())["benchmarks"]["pp"]
+    assert record["trained on"] == {"pictures": 1, "rows": 5, "numbered": 2}
+    assert (record["rows"]["duplicates"], record["rows"]["true and false alike"]) == (1, 2)
+    assert record["files"]["swap_obj.json"]["bytes"] == path.stat().st_size
+    assert cli("compare", *results) == 0
+    assert "note: pp was read from other contents of swap_obj.json\n" in capsys.readouterr().out
 
 
 def test_ties_can_count_otherwise(cli, tmp_path, monkeypatch):

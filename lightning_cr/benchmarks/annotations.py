@@ -2,38 +2,73 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_origin
 
 from lightning_cr.errors import ConfigError, DataError
 
-__all__ = ["Missing", "Row", "read_json", "read_rows"]
+__all__ = ["Files", "Missing", "Row", "read_json", "read_rows", "read_text"]
+
+Files = MutableMapping[Path, dict[str, Any]]
+"""Of each file that was read ``bytes`` and ``sha256``, and ``about`` where it says that of itself."""
 
 _SHOWN = 10
 _Kind = TypeVar("_Kind", str, int, list[Any], dict[str, Any])
 
 
-def read_json(path: Path, get: str) -> Any:
-    """What is in a JSON file.
+def read_text(path: Path, get: str, files: Files | None = None) -> str:
+    """What is in a file of text.
 
     Args:
         path: The file.
         get: Where to get it, for the error.
+        files: Takes the file's size and digest in.
 
     Raises:
-        DataError: There is none, or it is malformed.
+        DataError: There is none, or it cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        content = path.read_bytes()
+        text = content.decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; {get}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"cannot read {path}: {error}; mend it or fetch it again") from None
+    if files is not None:
+        files[path] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    return text
+
+
+def read_json(path: Path, get: str, files: Files | None = None) -> Any:
+    """What is in a JSON file; arguments as of :func:`read_text`.
+
+    Raises:
+        DataError: There is none, it is malformed, or an object has a key twice, of which JSON would lose one.
+    """
+    try:
+        return json.loads(read_text(path, get, files), object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise DataError(f"{path} is not JSON: {error.msg} at {where}; fetch it again") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; fetch it again") from None
+        raise DataError(f"{path} is not JSON: {error.msg} at {where}; mend it or fetch it again") from None
+    except _TwiceError as error:
+        raise DataError(f"{path}: an object has the key {str(error)!r} twice; mend it or fetch it again") from None
+    except RecursionError:
+        raise DataError(f"{path} is nested too deeply to be read; fetch it again") from None
+
+
+class _TwiceError(ValueError):
+    """A key that an object has twice."""
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entry = dict(pairs)
+    if len(entry) < len(pairs):
+        seen: set[str] = set()
+        raise _TwiceError(next(key for key, _ in pairs if key in seen or seen.add(key)))  # type: ignore[func-returns-value]
+    return entry
 
 
 class Row:
@@ -77,13 +112,19 @@ class Row:
 _NAMES = {str: "text", int: "a whole number", list[Any]: "a list", dict[str, Any]: "an object"}
 
 
-def read_rows(path: Path, get: str) -> Iterator[Row]:
-    """The entries of a JSON list, or of an object by their keys.
+def read_rows(path: Path, get: str, files: Files | None = None) -> Iterator[Row]:
+    """The entries of a JSON list, of a list under the key ``rows``, or of an object by their keys.
+
+    Arguments as of :func:`read_text`.
 
     Raises:
         DataError: The file is missing or malformed, or an entry is no object.
     """
-    data = read_json(path, get)
+    data = read_json(path, get, files)
+    if isinstance(data, dict) and isinstance(data.get("rows"), list):
+        if files is not None and "about" in data:
+            files[path]["about"] = data["about"]
+        data = data["rows"]
     if not isinstance(data, (list, dict)):
         raise DataError(f"{path} holds a {type(data).__name__}, expected is a list or an object of rows; {get}")
     for name, entry in data.items() if isinstance(data, dict) else enumerate(data):

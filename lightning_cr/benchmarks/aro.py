@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning_cr.benchmarks.annotations import Row, read_json, read_rows
+from lightning_cr.benchmarks.annotations import Row
 from lightning_cr.benchmarks.averages import Mean
 from lightning_cr.benchmarks.choice import Choice, Example
 from lightning_cr.errors import DataError
@@ -58,12 +58,12 @@ class AroRelation(_Crops):
 
     def examples(self, annotations: Path) -> Iterator[Example]:
         """See :class:`FromFiles`."""
-        path = Path(self.symmetric).expanduser()
-        names = read_json(path if path.is_absolute() else annotations.parent / path, self.get_annotations)
+        path = annotations.parent / Path(self.symmetric).expanduser()
+        names = self.json_of(path)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise DataError(f"{path} is no list of relations; {self.get_annotations}")
         relations: Counter[str] = Counter()
-        for row in read_rows(annotations, self.get_annotations):
+        for row in self.rows_of(annotations):
             relation = row.get("relation_name", str)
             relations[relation] += 1
             yield _example(row, f"aro/relation/{relation}")
@@ -91,7 +91,7 @@ class AroAttribution(_Crops):
     def examples(self, annotations: Path) -> Iterator[Example]:
         """See :class:`FromFiles`."""
         pairs: Counter[str] = Counter()
-        for row in read_rows(annotations, self.get_annotations):
+        for row in self.rows_of(annotations):
             pair = "aro/attribution/" + "_".join(map(str, row.get("attributes", list[Any])))
             pairs[pair] += 1
             yield _example(row, pair)
@@ -107,12 +107,16 @@ class AroAttribution(_Crops):
 class AroOrder(Choice):
     """Which of five captions is not shuffled, on COCO's or Flickr30k's test split; a tie is right, as in ARO's code.
 
-    The shuffles are read from a file, since those of the authors' code depend on the versions of two taggers; this
-    package does not write one yet. A shuffle that is the caption itself is a
-    tie; ``drop_identical`` leaves such captions out.
+    By that rule a model that sees words and not their order has nearly all right: look at the ties, or take
+    ``data.scoring.ties: strict``.
+
+    The shuffles are read from a file that ``python -m lightning_cr order`` writes once, since those of the authors'
+    code depend on the versions of two taggers. A shuffle that is the caption itself is a tie, and counted as
+    :attr:`contradictory`; ``drop_identical`` leaves such captions out. A caption that has no other order (``null`` for
+    all four) is left out.
 
     Args:
-        annotations: JSON list of ``{"image", "caption", "shuffles": [...]}``.
+        annotations: ``{"about": {...}, "rows": [...]}`` or the rows alone: ``{"image", "caption", "shuffles": [...]}``.
         name: Of the scores, such as ``coco_order``.
         drop_identical: Whether captions that a shuffle gives back are left out.
         images: See :class:`FromFiles`.
@@ -120,7 +124,10 @@ class AroOrder(Choice):
     """
 
     official_ties = "right"
-    get_annotations = "write a JSON list of {image, caption, shuffles}, once, with the authors' code"
+    blind = "strict"
+    get_annotations = (
+        "write it, once: python -m lightning_cr order --captions coco_karpathy_test.json --out coco_order.json"
+    )
 
     def __init__(
         self,
@@ -137,10 +144,13 @@ class AroOrder(Choice):
     def examples(self, annotations: Path) -> Iterator[Example]:
         """See :class:`FromFiles`."""
         self.listed = 0
-        for row in read_rows(annotations, self.get_annotations):
+        for row in self.rows_of(annotations):
             self.listed += 1
-            caption, shuffles = row.get("caption", str), row.get("shuffles", list[Any])
-            if not shuffles or not all(isinstance(text, str) for text in shuffles):
+            caption, listed = row.get("caption", str), row.get("shuffles", list[Any])
+            if not listed or not all(text is None or isinstance(text, str) for text in listed):
                 raise row.wrong("has no list of texts as 'shuffles'")
-            if not (self.drop_identical and caption in shuffles):
-                yield Example(f"aro/{self.name}", str(row.name), (row.get("image", str),), (caption,), tuple(shuffles))
+            shuffles = tuple(text for text in listed if text is not None)
+            number = row.entry.get("image")
+            image = number if type(number) is int else row.get("image", str)
+            if shuffles and not (self.drop_identical and caption in shuffles):
+                yield Example(f"aro/{self.name}", str(row.name), (image,), (caption,), shuffles)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
@@ -29,7 +29,12 @@ __all__ = [
 ]
 
 Ties = Literal["official", "strict", "half"]
-"""What an example counts whose true and false similarity are equal: as in the benchmark's own code, 0, or a half."""
+"""What an example counts whose true and false similarity are equal: as in the benchmark's own code, 0, or a half.
+
+Where several comparisons must be right at once (Winoground, SugarCrepe++, five captions), a wrong one makes the example
+wrong whatever the others are; if none is wrong and any is level, it is a tie, and its half is not halved again for each
+comparison that is level. So a model to which all is level scores 0.5, where guessing would give a quarter of two.
+"""
 
 _PAIRS_AT_ONCE = 1 << 14
 
@@ -43,11 +48,17 @@ class Scoring:
             code, ``strict`` nothing, ``half`` a half.
         resamples: Of the pictures, for 95% intervals; 0 leaves them out.
         seed: Of the resamples.
+        likelihood: A causal language model (a folder, or a name on the hub that is in the cache) for a further blind
+            column: what its likelier caption gets, whatever the picture. None where empty.
+        likelihood_per: ``token`` compares mean log probabilities of a token, ``caption`` those of whole captions, which
+            prefer the shorter caption as the column beside it does.
     """
 
     ties: Ties = "official"
     resamples: int = 1000
     seed: int = 0
+    likelihood: str = ""
+    likelihood_per: Literal["token", "caption"] = "token"
 
     def __post_init__(self) -> None:
         if self.resamples < 0:
@@ -301,8 +312,10 @@ class Measurement:
         judged: Example by example.
         scores: By name.
         blind: What the shorter caption gets, where the benchmark can be judged without pictures.
+        likelihood: What the likelier caption gets, likewise; empty unless a language model was asked for.
     """
 
     judged: Judged
     scores: Mapping[str, Score]
     blind: Mapping[str, Score]
+    likelihood: Mapping[str, Score] = field(default_factory=dict)

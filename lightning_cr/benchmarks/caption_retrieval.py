@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from lightning_cr.benchmarks.annotations import read_rows
 from lightning_cr.benchmarks.base import Judged, Pictures, Similarity
 from lightning_cr.benchmarks.choice import Example, FromFiles
 from lightning_cr.benchmarks.retrieval import check_ks, retrieval
@@ -57,7 +56,7 @@ class CaptionRetrieval(FromFiles):
     def examples(self, annotations: Path) -> Iterator[Example]:
         """See :class:`FromFiles`."""
         self.listed = 0
-        for row in read_rows(annotations, self.get_annotations):
+        for row in self.rows_of(annotations):
             captions = row.get("caption", list[Any])
             if not captions or not all(isinstance(text, str) for text in captions):
                 raise row.wrong("has no list of texts as 'caption'")

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from lightning_cr.benchmarks.annotations import Missing
+from lightning_cr.benchmarks.annotations import Missing, Row, read_json, read_rows, read_text
 from lightning_cr.benchmarks.base import Benchmark, Judged, Pictures, Similarity
 from lightning_cr.benchmarks.pictures import PictureFile
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import DataError
-from lightning_cr.images import ImageTree
+from lightning_cr.images import ImageTree, coco_number
 
-__all__ = ["Choice", "Example", "FromFiles", "Placed"]
+__all__ = ["Choice", "Example", "FromFiles", "Overlap", "Placed"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,15 @@ class Placed(NamedTuple):
     false: list[int]
 
 
+class Overlap(NamedTuple):
+    """Pictures of a benchmark that a model was trained on, as far as COCO's numbers tell."""
+
+    pictures: int
+    rows: int
+    numbered: int
+    """Pictures of the benchmark that have a number in COCO; of the others nothing is known."""
+
+
 class FromFiles(Benchmark):
     """A benchmark of annotation files and pictures on disk.
 
@@ -59,11 +69,14 @@ class FromFiles(Benchmark):
 
     Args:
         annotations: Folder or file of the annotations; relative to ``--data.root`` unless absolute.
-        images: Folder of the pictures; ``--data.root`` unless given.
+        images: Folder of the pictures, likewise; ``--data.root`` unless given.
         allow_missing: Pictures that may be missing; rows with them are left out and counted.
 
     Attributes:
         duplicates: Rows that say what another row of their subset says; they are scored.
+        contradictory: Rows in which a false caption is a true one, letter by letter: ties whatever the model.
+        overlap: With :attr:`CompositionData.trained_on`; None where that is empty.
+        files: Size and digest of each annotation file, by its place from that of the annotations.
         file_of: ``(pictures,)``, the file of each: rectangles of one file are resampled together.
 
     Raises:
@@ -71,6 +84,8 @@ class FromFiles(Benchmark):
     """
 
     duplicates: int = 0
+    contradictory: int = 0
+    overlap: Overlap | None = None
     per_subset: int | None = None
     """Rows of each subset that count, the first that have their pictures; None for all."""
 
@@ -84,6 +99,8 @@ class FromFiles(Benchmark):
         self.annotations, self.images = annotations, images
         self.allow_missing = allow_missing
         self.missing = Missing(type(self).__name__, allow_missing, self.get_images)
+        self._read: dict[Path, dict[str, Any]] = {}
+        self.files: dict[str, dict[str, Any]] = {}
 
     @abstractmethod
     def examples(self, annotations: Path) -> Iterator[Example]:
@@ -96,19 +113,30 @@ class FromFiles(Benchmark):
             DataError: It is missing or not what it should be.
         """
 
+    def text_of(self, path: Path) -> str:
+        """See :func:`read_text`; the file is noted in :attr:`files`."""
+        return read_text(path, self.get_annotations, self._read)
+
+    def json_of(self, path: Path) -> Any:
+        """See :func:`read_json`; the file is noted in :attr:`files`."""
+        return read_json(path, self.get_annotations, self._read)
+
+    def rows_of(self, path: Path) -> Iterator[Row]:
+        """See :func:`read_rows`; the file is noted in :attr:`files`."""
+        return read_rows(path, self.get_annotations, self._read)
+
     def open(self, root: Path | None, preprocess: Preprocess, held_out: Pictures) -> None:
         """Reads the annotations and finds the pictures.
 
         Raises:
             DataError: A file or more pictures than allowed are missing, or a file is not what it should be.
         """
-        folder = Path(self.images).expanduser() if self.images else root
-        annotations = Path(self.annotations).expanduser()
-        if not annotations.is_absolute() and root is not None:
-            annotations = root / annotations
-        if folder is None:
+        if root is None and not self.images:
             raise DataError(f"{type(self).__name__} has no pictures; set --data.root, or its init_args.images")
+        base = root or Path()
+        folder, annotations = (base / Path(place or "").expanduser() for place in (self.images, self.annotations))
         self.missing = Missing(type(self).__name__, self.allow_missing, self.get_images)
+        self._read.clear()
         tree = ImageTree(folder)
         pictures: dict[PictureFile, int] = {}
         captions: dict[str, int] = {}
@@ -134,6 +162,9 @@ class FromFiles(Benchmark):
                 self.rows.append(row)
                 taken[example.subset] += 1
         self.duplicates = seen.total() - len(seen)
+        self.contradictory = sum(not set(row.true).isdisjoint(row.false) for row in self.rows)
+        beside = annotations if annotations.is_dir() else annotations.parent
+        self.files = {Path(os.path.relpath(path, beside)).as_posix(): found for path, found in self._read.items()}
         self.missing.check(folder)
         files: dict[Path, int] = {}
         self.file_of = torch.tensor(
@@ -142,6 +173,17 @@ class FromFiles(Benchmark):
         self.pictures, self.captions, self.used = list(pictures), list(captions), len(self.rows)
         if not self.rows:
             raise DataError(f"{type(self).__name__}: {annotations} has no rows with a picture; {self.get_annotations}")
+
+    def overlapping(self, numbers: Collection[int]) -> Overlap:
+        """Counts the pictures, and the rows with one, that have one of COCO's numbers; they stay in.
+
+        Args:
+            numbers: Of the pictures that a model was trained on.
+        """
+        own = [coco_number(picture.path.name) for picture in self.pictures if isinstance(picture, PictureFile)]
+        shared = {at for at, number in enumerate(own) if number in numbers}
+        rows = sum(not shared.isdisjoint(row.pictures) for row in self.rows)
+        return Overlap(len(shared), rows, sum(number is not None for number in own))
 
     def place(self, tree: ImageTree, image: str | int) -> str | None:
         """Where a picture is below the folder."""

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lightning_cr.benchmarks.base import Benchmark, Measurement, Picture, Scoring, Similarity
-from lightning_cr.benchmarks.blind import ShorterCaption
+from lightning_cr.benchmarks.base import Benchmark, Measurement, Picture, Score, Scoring, Similarity
+from lightning_cr.benchmarks.blind import OfCaptions, ShorterCaption
+from lightning_cr.benchmarks.likelihood import likelihoods
 from lightning_cr.benchmarks.suite import Suite
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, DataError
@@ -18,15 +19,25 @@ from lightning_cr.errors import ConfigError, DataError
 __all__ = ["evaluate", "measure"]
 
 
-def measure(benchmark: Benchmark, similarity: Similarity, scoring: Scoring) -> Measurement:
-    """Judges and scores; with intervals also what the shorter caption gets."""
+def measure(
+    benchmark: Benchmark, similarity: Similarity, scoring: Scoring, likelihood: Mapping[str, float] | None = None
+) -> Measurement:
+    """Judges and scores; with intervals also what the shorter caption gets, and with likelihoods the likelier one."""
     judged = benchmark.judge(similarity)
     scores = benchmark.score(judged, scoring)
-    if not benchmark.blind or not scoring.resamples:
-        return Measurement(judged, scores, {})
-    blind = benchmark.score(benchmark.judge(ShorterCaption(benchmark.captions)), Scoring(benchmark.blind, 0))
-    allowed = benchmark.blind_subsets
-    return Measurement(judged, scores, {k: v for k, v in blind.items() if allowed is None or k in allowed})
+    shorter = _blind(benchmark, ShorterCaption(benchmark.captions)) if scoring.resamples else {}
+    if likelihood is None:
+        return Measurement(judged, scores, shorter)
+    values = torch.tensor([likelihood[text] for text in benchmark.captions])
+    return Measurement(judged, scores, shorter, _blind(benchmark, OfCaptions(values)))
+
+
+def _blind(benchmark: Benchmark, similarity: Similarity) -> dict[str, Score]:
+    """What a similarity gets that sees the captions alone, where that makes sense."""
+    if not benchmark.blind:
+        return {}
+    found, allowed = benchmark.score(benchmark.judge(similarity), Scoring(benchmark.blind, 0)), benchmark.blind_subsets
+    return {name: score for name, score in found.items() if allowed is None or name in allowed}
 
 
 @torch.no_grad()
@@ -54,7 +65,7 @@ def evaluate(
         preprocess: Of the pictures; mean and standard deviation are not used.
         root: Folder of the data.
         batch_size: Pictures or captions encoded at once.
-        scoring: What a tie counts, and the intervals.
+        scoring: What a tie counts, the intervals, and a language model for the blind column.
 
     Raises:
         ConfigError: No benchmark, or a batch size below 1.
@@ -68,6 +79,7 @@ def evaluate(
     for benchmark in benchmarks.values():
         benchmark.open(folder, preprocess, _NoPictures())
     suite = Suite(benchmarks)
+    likelihood = likelihoods(suite.captions, scoring)
 
     def shown(at: int) -> Tensor:
         rows = suite.pictures[at : at + batch_size]
@@ -83,7 +95,8 @@ def evaluate(
             " the same space"
         )
     return {
-        name: measure(benchmark, suite.similarity(name, image, text), scoring) for name, benchmark in benchmarks.items()
+        name: measure(benchmark, suite.similarity(name, image, text), scoring, likelihood)
+        for name, benchmark in benchmarks.items()
     }
 
 

@@ -19,6 +19,9 @@ def winoground(
     s10`` and ``s11 > s01``; *image*, each caption is nearer to its own picture, ``s00 > s01`` and ``s11 > s10``;
     *group*, both; *match*, ``s00 + s11 > s01 + s10`` (2510.07632).
 
+    A margin of several comparisons is the smallest: below 0 where any of them is wrong, 0 (a tie) where none is wrong
+    and one or more are level. Where ties count a half, such a pair counts a half, however many of them are level.
+
     Args:
         similarity: Of pictures and captions.
         picture_0: ``(N,)``, and so the others.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,13 @@ def record(
                 "used": benchmark.used,
                 "examples not counted": int(measurement.judged.margin.isnan().sum()),
                 "duplicates": getattr(benchmark, "duplicates", 0),
+                "true and false alike": getattr(benchmark, "contradictory", 0),
                 "pictures": len(benchmark.pictures),
                 "captions": len(benchmark.captions),
                 "missing pictures": len(missing.names) if (missing := getattr(benchmark, "missing", None)) else 0,
             },
+            "files": getattr(benchmark, "files", {}),
+            "trained on": overlap._asdict() if (overlap := getattr(benchmark, "overlap", None)) else None,
             "a tie counts": official if scoring.ties == "official" else scoring.ties,
             "headline": benchmark.headline,
             "averages": {average: _written(tree) for average, tree in benchmark.averages.items()},
@@ -50,6 +53,7 @@ def record(
             "scores": {
                 score: {key: value for key, value in asdict(figure).items() if value is not None and value == value}
                 | ({"blind": measurement.blind[score].value} if score in measurement.blind else {})
+                | ({"likelihood": measurement.likelihood[score].value} if score in measurement.likelihood else {})
                 for score, figure in measurement.scores.items()
             },
         }
@@ -128,17 +132,62 @@ def read_record(path: Path) -> Recorded:
     """
     try:
         results = json.loads(path.read_text())
-        if not isinstance(results, dict) or not isinstance(results.get("benchmarks"), dict):
-            raise DataError(
-                f"{path} has no benchmarks; give a test_results.json that python -m lightning_cr test wrote"
-            )
-        return Recorded(path, results, pq.read_table(path.parent / EXAMPLES))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError, pa.ArrowInvalid) as error:
+        lack = _lack(results)
+        examples = None if lack else pq.read_table(path.parent / EXAMPLES)
+    except (OSError, ValueError, RecursionError, pa.ArrowInvalid) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise DataError(
             f"cannot read {path} and {EXAMPLES} beside it ({why}); give a test_results.json that python -m lightning_cr"
             " test wrote"
         ) from None
+    if lack := lack or _lack_of_examples(examples):
+        raise DataError(f"{path} {lack}; give a test_results.json that python -m lightning_cr test wrote")
+    return Recorded(path, results, examples)
+
+
+def _lack(results: Any) -> str:
+    """What is wrong with a record; empty where it can be compared."""
+    if not isinstance(results, dict) or not isinstance(results.get("benchmarks"), dict):
+        return "has no benchmarks"
+    if not isinstance(results.get("model", {}), dict):
+        return f"has {str(results['model'])[:40]!r} as 'model', expected is an object"
+    for name, found in results["benchmarks"].items():
+        for key in ("averages", "scores"):
+            if not isinstance(found, dict) or not isinstance(found.get(key), dict):
+                return f"has no object '{key}' of {name}"
+        for key in ("options", "files"):
+            if not isinstance(found.get(key, {}), dict):
+                return f"has {str(found[key])[:40]!r} as '{key}' of {name}, expected is an object"
+        for average, tree in found["averages"].items():
+            if not _is_average(tree):
+                return f"has {str(tree)[:40]!r} as the average '{average}' of {name}, expected are names of subsets"
+    return ""
+
+
+def _is_average(written: Any) -> bool:
+    if isinstance(written, dict):
+        parts = written.get("mean")
+        return isinstance(written.get("complete"), bool) and isinstance(parts, list) and all(map(_is_average, parts))
+    return isinstance(written, list) and all(isinstance(name, str) for name in written)
+
+
+def _lack_of_examples(examples: pa.Table) -> str:
+    """What is wrong with the table beside a record."""
+    for name, (fits, expected) in _COLUMNS.items():
+        if name not in examples.column_names:
+            return f"has {EXAMPLES} beside it without the column '{name}'"
+        column = examples[name]
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if not fits(kind) or column.null_count:
+            return f"has {EXAMPLES} beside it with '{name}' of type {kind}, expected is {expected} in every row"
+    return ""
+
+
+_COLUMNS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    **dict.fromkeys(("benchmark", "subset", "id"), (pa.types.is_string, "text")),
+    "cluster": (pa.types.is_integer, "a whole number"),
+    **dict.fromkeys(("margin", "right"), (pa.types.is_floating, "a number")),
+}
 
 
 def _options(benchmark: Benchmark) -> dict[str, Any]:

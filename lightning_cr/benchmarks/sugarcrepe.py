@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from lightning_cr.benchmarks.annotations import read_rows
 from lightning_cr.benchmarks.averages import Average, Mean
 from lightning_cr.benchmarks.base import Judged, Similarity
 from lightning_cr.benchmarks.choice import Choice, Example, FromFiles
@@ -54,7 +53,7 @@ class SugarCrepe(Choice):
         """See :class:`FromFiles`. Keys of the files need not be contiguous: swap_obj lacks 108."""
         self.listed = 0
         for part in SEVEN:
-            for row in read_rows(annotations / f"{part}.json", self.get_annotations):
+            for row in self.rows_of(annotations / f"{part}.json"):
                 self.listed += 1
                 yield Example(
                     f"sugarcrepe/{part}",
@@ -70,7 +69,8 @@ class SugarCrepePP(FromFiles):
 
     ``itt``: both true captions must be nearer to the picture than the false one. ``tot``: both true captions must be
     nearer to each other than either is to the false one. Two rows of swap_obj (2 and 8) have a false caption that is
-    the true one, and cannot be right. Averages: ``micro`` and ``mean of 5``, of each.
+    the true one, and cannot be right (:attr:`contradictory`). A row with one margin above 0 and the other 0 is a tie,
+    with one below 0 it is wrong (see :data:`Ties`). Averages: ``micro`` and ``mean of 5``, of each.
 
     Args: See :class:`FromFiles`; ``annotations`` is the folder with ``swap_obj.json`` and the others.
     """
@@ -84,7 +84,7 @@ class SugarCrepePP(FromFiles):
         """See :class:`FromFiles`."""
         self.listed = 0
         for part in SEVEN[:5]:
-            for row in read_rows(annotations / f"{part}.json", self.get_annotations):
+            for row in self.rows_of(annotations / f"{part}.json"):
                 self.listed += 1
                 true = row.get("caption", str), row.get("caption2", str)
                 yield Example(

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning_cr.benchmarks.annotations import read_rows
 from lightning_cr.benchmarks.averages import Average, Mean
 from lightning_cr.benchmarks.choice import Choice, Example
 from lightning_cr.images import ImageTree
@@ -55,7 +54,7 @@ class Valse(Choice):
         """See :class:`FromFiles`. The same id may be in two files."""
         self.listed = 0
         for piece in PIECES:
-            for row in read_rows(annotations / f"{piece}.json", self.get_annotations):
+            for row in self.rows_of(annotations / f"{piece}.json"):
                 self.listed += 1
                 votes = row.get("mturk", dict[str, Any]).get("caption", 0)
                 if isinstance(votes, (int, float)) and votes >= 2:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lightning_cr.benchmarks.annotations import read_json
 from lightning_cr.benchmarks.averages import Average, Mean
 from lightning_cr.benchmarks.choice import Choice, Example
 from lightning_cr.errors import ConfigError, DataError
@@ -60,7 +59,7 @@ class VLCheckList(Choice):
             if parts[0] not in ("Attribute", "Object", "Relation") or len(parts) < 2 or not source:
                 raise DataError(f"{path} is not named as in VL-CheckList's data/; {self.get_annotations}")
             kind = parts[1] if parts[0] == "Object" else parts[-1].rpartition("_")[2]
-            for number, row in enumerate(_rows(path, self.get_annotations)):
+            for number, row in enumerate(_rows(path, self.json_of(path), self.get_annotations)):
                 self.listed += 1
                 image, true, false = row
                 types.setdefault(f"{parts[0]}/{kind}", {})[subset] = None
@@ -76,9 +75,8 @@ class VLCheckList(Choice):
         self.headline = f"vl_checklist/mean of {len(types)} types"
 
 
-def _rows(path: Path, get: str) -> Iterator[tuple[str, str, str]]:
+def _rows(path: Path, data: Any, get: str) -> Iterator[tuple[str, str, str]]:
     """Picture, the first true phrase, the first false one; a file may be empty."""
-    data: Any = read_json(path, get)
     if not isinstance(data, list):
         raise DataError(f"{path} holds a {type(data).__name__}, expected is a list; {get}")
     for number, row in enumerate(data):

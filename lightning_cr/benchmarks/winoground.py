@@ -46,11 +46,7 @@ class ImagePairs(FromFiles):
     def examples(self, annotations: Path) -> Iterator[Example]:
         """See :class:`FromFiles`."""
         self.listed = 0
-        try:
-            lines = annotations.read_text(encoding="utf-8-sig").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read {annotations}: {error}; {self.get_annotations}") from None
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(self.text_of(annotations).split("\n"), 1):
             if not line.strip():
                 continue
             try:

@@ -17,6 +17,7 @@ from lightning_cr.errors import ConfigError, DataError
 __all__ = ["HELP", "make_parser", "run"]
 
 HELP = "Paired differences between two or more test_results.json, with intervals and the examples that flipped."
+_WIDEST = 400
 _Parser = TypeVar("_Parser", bound=ArgumentParser)
 
 
@@ -91,6 +92,10 @@ def _say_other_options(benchmark: str, first: Recorded, other: Recorded) -> None
     for key in sorted({*options[0], *options[1]} - {"images", "allow_missing"}):
         if options[0].get(key) != options[1].get(key):
             print(f"note: {benchmark} had {key} {options[0].get(key)} and {options[1].get(key)}")
+    files = [record.benchmarks[benchmark].get("files", {}) for record in (first, other)]
+    changed = [name for name in files[0] if name in files[1] and files[0][name] != files[1][name]]
+    if changed:
+        print(f"note: {benchmark} was read from other contents of {', '.join(changed)}")
 
 
 def _print(scores: Sequence[Difference]) -> None:
@@ -114,8 +119,7 @@ def _print(scores: Sequence[Difference]) -> None:
             "" if score.gained is None else f"{score.gained:,}",
             "" if score.lost is None else f"{score.lost:,}",
         )
-    console = Console()
-    console.print(table, crop=False, width=max(console.width, 110))
+    Console(width=_WIDEST).print(table)  # a narrow terminal breaks lines, but no name or figure is cut
 
 
 def _print_flips(flips: Sequence[Flip], count: int) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lightning_cr.benchmarks.annotations import read_json as read_any
 from lightning_cr.errors import DataError
 
-__all__ = ["Entry", "Problems", "is_karpathy", "read_entries", "read_json"]
+__all__ = ["KARPATHY_SPLITS", "Entry", "Problems", "is_karpathy", "read_entries", "read_json"]
 
 # Restval is the part of val2014 that Karpathy's split gives to training; its test split is for the benchmarks.
-_KARPATHY_SPLITS = {"train": ("train", "restval"), "val": ("val",)}
+KARPATHY_SPLITS = {"train": ("train", "restval"), "val": ("val",)}
 _SHAPES = "expected is captions_*.json ('annotations': [{'image_id', 'caption'}]) or Karpathy's dataset_coco.json"
 _SHOWN = 10  # bad entries that an error names
 
@@ -68,14 +68,7 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         DataError: The file cannot be read, or is malformed; names line and column.
     """
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            data = json.load(file)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise DataError(f"{path} is not JSON: {error.msg} at {where}; mend it or fetch it again") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; mend it or fetch it again") from None
+    data = read_any(path, "mend it or fetch it again")
     if not isinstance(data, dict):
         raise DataError(f"{path} holds a {type(data).__name__}, not an object with the key 'annotations'; {_SHAPES}")
     return data
@@ -106,7 +99,7 @@ def _captions(data: dict[str, Any], path: Path, split: str) -> Iterator[tuple[st
     """For each caption: what to call it, image id, text, file name and folder of the picture."""
     if is_karpathy(data):
         for row in _rows(data, "images", path, ("cocoid", "split", "filename", "sentences")):
-            if row.get("split") in _KARPATHY_SPLITS[split]:
+            if row.get("split") in KARPATHY_SPLITS[split]:
                 image_id, name, folder = row.get("cocoid"), str(row.get("filename")), str(row.get("filepath", ""))
                 sentences = row.get("sentences")
                 for number, sentence in enumerate(sentences if isinstance(sentences, list) else ()):

@@ -19,6 +19,7 @@ from lightning_cr.benchmarks.suite import EncodeChunk, EncodeItems, Suite
 from lightning_cr.data.base import Source, Split
 from lightning_cr.data.collate import Collate, Prepared, TrainingSamples
 from lightning_cr.data.loader import EpochSampler, ResumableLoader
+from lightning_cr.data.trained_on import count_trained_on
 from lightning_cr.encoders.base import Encoder, Preprocess, Tokenizer
 from lightning_cr.errors import ConfigError, DataError
 from lightning_cr.negatives.text import TextNegatives
@@ -44,6 +45,9 @@ class CompositionData(pl.LightningDataModule):
         positives: Other true captions of the image that each sample brings, 0 or 1: COCO's another annotation, the
             embedded world's another wording. Drawn from (seed, epoch, sample) alone, encoded in the one text pass.
         scoring: What a tie counts in a test, and its intervals.
+        trained_on: What the model was trained on, for a test to say how many pictures of each benchmark are among
+            these, by COCO's numbers; none is left out. Folders of pictures, ``captions_*.json``, ``instances_*.json``,
+            ``dataset_coco.json`` (its training splits) or JSON lists that name pictures; relative to ``root``.
 
     Raises:
         ConfigError: A number out of range, positives of a source that has none, or a training split smaller than one
@@ -63,6 +67,7 @@ class CompositionData(pl.LightningDataModule):
         benchmarks: dict[str, Benchmark] = {},  # noqa: B006 (read only; jsonargparse shows it as the default)
         positives: Literal[0, 1] = 0,
         scoring: Scoring = Scoring(),  # noqa: B008 (never changed in place)
+        trained_on: list[str] = [],  # noqa: B006 (read only)
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -82,6 +87,7 @@ class CompositionData(pl.LightningDataModule):
         self.benchmarks = benchmarks
         self.positives = positives
         self.scoring = scoring
+        self.trained_on = trained_on
         self.skipped: dict[str, None] = {}
         self._opened: tuple[Split, Split] | None = None
         self._corpus: AnnotatedCorpus | None = None
@@ -111,6 +117,8 @@ class CompositionData(pl.LightningDataModule):
             self._skip(self.source.skipped)
             for benchmark in self.benchmarks.values():
                 benchmark.open(self.root, self.preprocess, self.held_out)
+            if stage == "test" and self.trained_on:
+                count_trained_on(self.benchmarks, self.trained_on, self.root)
             self.suite = Suite(self.benchmarks)
         if stage == "fit":
             if self.negatives.context == "corpus" and self._corpus is None and not self.source.no_training:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from lightning_cr.errors import ConfigError, DataError, require
+from lightning_cr.errors import ConfigError
+from lightning_cr.language_models import open_language_model
 
 __all__ = ["Device", "MaskedModel", "whole_words"]
 
@@ -36,9 +35,11 @@ class MaskedModel:
             raise ConfigError("--device is 'cuda' and there is no GPU; use auto or cpu")
         use_gpu = device != "cpu" and torch.cuda.is_available()
         self.device = torch.device("cuda" if use_gpu else "cpu")
-        transformers = require("transformers", extra="mlm")
-        with _quiet(transformers):
-            self._tokenizer, model = _load(transformers, name)
+        told = {"option": "--model", "fault": "fills no masks", "instead": "distilroberta-base"}
+        self._tokenizer, model, lacks = open_language_model(name, "AutoModelForMaskedLM", **told)
+        if self._tokenizer.mask_token is None or lacks:
+            why = "its tokenizer has no mask" if self._tokenizer.mask_token is None else "it has no weights for that"
+            raise ConfigError(f"--model '{name}' fills no masks ({why}); use a masked one such as distilroberta-base")
         self.mask: str = self._tokenizer.mask_token
         self.digest = _digest(model)
         dtype = torch.bfloat16 if use_gpu and torch.cuda.is_bf16_supported() else torch.float32
@@ -95,33 +96,6 @@ def whole_words(tokenizer: Any, size: int) -> dict[str, int]:
     return words
 
 
-def _load(transformers: Any, name: str) -> tuple[Any, Any]:
-    """Tokenizer and model, of a folder or of the cache; nothing is downloaded unasked."""
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, local_files_only=True)
-        model, info = transformers.AutoModelForMaskedLM.from_pretrained(
-            name, local_files_only=True, output_loading_info=True
-        )
-    except ValueError as error:
-        raise ConfigError(f"--model '{name}' fills no masks ({_brief(error)}); use distilroberta-base") from error
-    except Exception as error:  # OSError, and those of the readers of tokenizers and weights
-        if Path(name).is_dir():
-            raise DataError(f"--model '{name}' cannot be read ({_brief(error)}); save it there again") from error
-        get = "; ".join(f"{part}.from_pretrained('{name}')" for part in ("AutoTokenizer", "AutoModelForMaskedLM"))
-        raise DataError(
-            f"--model '{name}' is no folder and not in the cache; with a network, run once:"
-            f' python -c "from transformers import AutoModelForMaskedLM, AutoTokenizer; {get}"'
-        ) from error
-    if tokenizer.mask_token is None or info["missing_keys"]:
-        lacks = "its tokenizer has no mask" if tokenizer.mask_token is None else "it has no weights for that"
-        raise ConfigError(f"--model '{name}' fills no masks ({lacks}); use a masked one such as distilroberta-base")
-    return tokenizer, model
-
-
-def _brief(error: Exception) -> str:
-    return " ".join(str(error).split())[:100]
-
-
 def _digest(model: Any) -> str:
     """Of the weights: a folder may hold others tomorrow."""
     digest = hashlib.blake2b(digest_size=16)
@@ -143,18 +117,3 @@ def _only_at(model: Any, rows: torch.Tensor, columns: torch.Tensor) -> Iterator[
         yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def _quiet(transformers: Any) -> Iterator[None]:
-    """Silences what transformers says of weights that it does not use; what is missing is refused."""
-    before = transformers.logging.get_verbosity()
-    bars = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity(logging.CRITICAL)
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers.logging.set_verbosity(before)
-        if bars:
-            transformers.utils.logging.enable_progress_bar()

@@ -27,9 +27,13 @@ class Captions:
         texts: The captions, in order.
         images: Of each the picture's path, its number in COCO, or None.
         problems: How many were left out or mended, by why.
+
+    Args:
+        split: Of Karpathy's JSON, the pictures to take; all where it is empty.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, split: str = "") -> None:
+        self.split = split
         self.texts: list[str] = []
         self.images: list[str | int | None] = []
         self.problems: Counter[str] = Counter()
@@ -45,8 +49,12 @@ class Captions:
             self.images.append(image if isinstance(image, (str, int)) else None)
 
 
-def read_captions(path: Path) -> Captions:
+def read_captions(path: Path, split: str = "") -> Captions:
     """Reads a file; its ending decides how.
+
+    Args:
+        path: The file.
+        split: Of Karpathy's JSON, the pictures to take; all where it is empty.
 
     Raises:
         DataError: It is missing, cannot be read, is of another shape, or holds no caption.
@@ -54,7 +62,7 @@ def read_captions(path: Path) -> Captions:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "is no file"
         raise DataError(f"--captions '{path}' {what} (looked for {path.resolve()}); give {_SHAPES}")
-    found = Captions()
+    found = Captions(split)
     try:
         for text, image in _READERS.get(path.suffix.lower(), _lines)(path, found):
             found.add(text, image)
@@ -88,7 +96,8 @@ def _json(path: Path, found: Captions) -> Iterator[Pair]:
             yield (item.get("caption"), item.get("image_id")) if isinstance(item, dict) else (None, None)
     elif isinstance(data, dict) and isinstance(data.get("images"), list):
         for image in data["images"]:
-            yield from _karpathy(image)
+            if not found.split or not isinstance(image, dict) or image.get("split") == found.split:
+                yield from _karpathy(image)
     else:
         raise DataError(f"{path} holds no captions that are known; give {_SHAPES}")
 

@@ -1,5 +1,6 @@
 """Each reader on the real annotation files, row for row, and on small files of the same shape."""
 
+import hashlib
 import json
 import os
 import re
@@ -24,7 +25,9 @@ from lightning_cr.benchmarks.averages import Tally
 from lightning_cr.benchmarks.base import Scoring, Similarity
 from lightning_cr.benchmarks.blind import ShorterCaption
 from lightning_cr.benchmarks.pictures import PictureFile
+from lightning_cr.benchmarks.sugarcrepe import SEVEN
 from lightning_cr.benchmarks.suite import Suite
+from lightning_cr.data.trained_on import count_trained_on, read_numbers
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, DataError
 
@@ -111,6 +114,140 @@ def test_counts_of_the_real_files(tree):
     both = Suite({name: benchmarks[name] for name in ("sugarcrepe", "sugarcrepe++")})
     assert (len(both.pictures), len(both.captions)) == (1560, 18372)
     assert len(Suite(benchmarks).pictures) == 11819
+
+
+@REAL
+def test_pieces_of_valse(tree):
+    """Rows, valid rows and distinct pictures of these, as the reference page counts them."""
+    rows = {
+        "existence": (534, 505, 505),
+        "plurals": (1000, 851, 803),
+        "counting-hard": (1000, 868, 868),
+        "counting-small-quant": (1000, 900, 900),
+        "counting-adversarial": (756, 691, 691),
+        "relations": (614, 535, 486),
+        "action-replacement": (779, 648, 648),
+        "actant-swap": (1042, 949, 949),
+        "coreference-standard": (916, 708, 708),
+        "coreference-hard": (141, 104, 104),
+        "foil-it": (1000, 943, 936),
+    }
+    benchmark = opened(Valse(str(DATA / "valse")), tree)
+    listed = {piece: len(json.loads((DATA / f"valse/{piece}.json").read_text())) for piece in rows}
+    used = {piece: [r for r in benchmark.rows if r.example.subset == f"valse/{piece}"] for piece in rows}
+    found = {piece: (listed[piece], len(used[piece]), len({r.example.images for r in used[piece]})) for piece in rows}
+    assert found == rows
+    assert benchmark.contradictory == 0, "rows whose foil is the caption are not valid ones"
+
+
+@REAL
+def test_rows_that_no_model_gets_right_are_counted(tree):
+    benchmark = opened(SugarCrepePP(str(DATA / "sugarcrepe_pp")), tree)
+    alike = [r.example for r in benchmark.rows if set(r.true) & set(r.false)]
+    assert [(example.subset, example.id) for example in alike] == [("swap_obj", "2"), ("swap_obj", "8")]
+    assert benchmark.contradictory == 2
+    assert opened(SugarCrepe(str(DATA / "sugarcrepe")), tree).contradictory == 0
+
+
+@REAL
+def test_test_pictures_that_were_trained_on_are_counted(tree):
+    """183 of SugarCrepe's pictures are in Karpathy's test split, which is found by number in another year's folder."""
+    benchmarks = {name: kind(str(DATA / name)) for name, kind in (("sugarcrepe", SugarCrepe), ("valse", Valse))}
+    for benchmark in benchmarks.values():
+        opened(benchmark, tree)
+    count_trained_on(benchmarks, [str(DATA / "retrieval/coco_karpathy_test.json")], None)
+    overlap = benchmarks["sugarcrepe"].overlap
+    assert (overlap.pictures, overlap.numbered) == (183, 1560)
+    karpathy = {row["image"][-16:] for row in json.loads((DATA / "retrieval/coco_karpathy_test.json").read_text())}
+    files = [json.loads(path.read_text()).values() for path in (DATA / "sugarcrepe").glob("*.json")]
+    assert overlap.rows == sum(row["filename"] in karpathy for rows in files for row in rows)
+    # Of VALSE's only COCO's pictures can be known.
+    assert 0 < benchmarks["valse"].overlap.numbered < len(benchmarks["valse"].pictures)
+
+
+def small_tree(tmp_path):
+    """SugarCrepe of one row a part, on pictures 1 to 7 of COCO."""
+    row = {"caption": "c", "negative_caption": "n"}
+    for number, part in enumerate(SEVEN, 1):
+        write(tmp_path / f"sugarcrepe/{part}.json", {"0": row | {"filename": f"{number:012d}.jpg"}})
+        touch(tmp_path / f"val2017/{number:012d}.jpg")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ({"images": [{"id": 1}], "annotations": [{"id": 5, "image_id": 2}, {"id": 6, "image_id": 2}, 7]}, {1, 2}),
+        (
+            {
+                "images": [
+                    {"cocoid": n, "split": split, "sentences": []}
+                    for n, split in enumerate(("train", "restval", "val", "test"), 1)
+                ]
+            },
+            {1, 2},
+        ),
+        ([{"image": "val2014/COCO_val2014_000000000003.jpg"}, {"image_id": 4}, {"filename": "x.jpg"}], {3, 4}),
+    ],
+    ids=["COCO", "Karpathy", "list"],
+)
+def test_what_was_trained_on_is_read_from_files_of_three_shapes(tmp_path, content, expected):
+    small_tree(tmp_path)
+    write(tmp_path / "trained.json", content)
+    assert read_numbers(tmp_path / "trained.json") == expected
+    benchmark = opened(SugarCrepe("sugarcrepe"), tmp_path)
+    count_trained_on({"sugarcrepe": benchmark}, ["trained.json"], tmp_path)
+    assert benchmark.overlap == (len(expected), len(expected), 7)
+    assert benchmark.used == 7, "nothing is left out"
+
+
+def test_what_was_trained_on_may_be_a_folder_and_is_checked(tmp_path):
+    touch(tmp_path / "train2014/COCO_train2014_000000000007.jpg", tmp_path / "train2014/readme.txt")
+    assert read_numbers(tmp_path / "train2014") == {7}
+    write(tmp_path / "a.json", [{"image": "x.jpg"}])
+    write(tmp_path / "b.json", {"x": 1})
+    for name, message in (
+        ("a.json", r"a\.json has no picture with a number of COCO; give a folder"),
+        ("b.json", r"b\.json is of a shape that is not known; give a folder"),
+        ("lost", r"there is no file .*lost; data\.trained_on takes a folder"),
+    ):
+        with pytest.raises(DataError, match=message) as caught:
+            read_numbers(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_relative_folders_are_those_of_the_data_root(tmp_path, monkeypatch):
+    small_tree(tmp_path / "root")
+    (tmp_path / "root/val2017").rename(tmp_path / "root/pictures")
+    for number in range(1, 8):
+        touch(tmp_path / f"elsewhere/{number:012d}.jpg")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    benchmark = opened(SugarCrepe("sugarcrepe", images="pictures"), tmp_path / "root")
+    assert {picture.path.parent for picture in benchmark.pictures} == {tmp_path / "root/pictures"}
+    benchmark = opened(SugarCrepe("sugarcrepe", images=str(tmp_path / "elsewhere")), tmp_path / "root")
+    assert {picture.path.parent for picture in benchmark.pictures} == {tmp_path / "elsewhere"}
+    benchmark = opened(SugarCrepe("../root/sugarcrepe", images="../elsewhere"), None)
+    assert benchmark.used == 7, "without a root they are those of the working folder"
+
+
+def test_the_files_that_were_read_are_known_by_their_digest(tmp_path):
+    small_tree(tmp_path)
+    benchmark = opened(SugarCrepe("sugarcrepe"), tmp_path)
+    assert sorted(benchmark.files) == sorted(f"{part}.json" for part in SEVEN)
+    content = (tmp_path / "sugarcrepe/add_att.json").read_bytes()
+    expected = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert benchmark.files["add_att.json"] == expected
+    (tmp_path / "sugarcrepe/add_att.json").write_bytes(content + b"\n")
+    assert opened(benchmark, tmp_path).files["add_att.json"] != expected
+    (tmp_path / "sugarcrepe").rename(tmp_path / "moved")
+    benchmark.annotations = "moved"
+    assert len(opened(benchmark, tmp_path).files) == 7, "those of an earlier opening are forgotten"
+    aro = opened(AroRelation(crops(tmp_path, "relation_name", ["on"]), write(tmp_path / "s.json", [])), tmp_path)
+    assert sorted(aro.files) == ["rows.json", "s.json"]
+    lines = {"id": 0, "caption_0": "a", "caption_1": "b", "image_0": "images/1.jpg", "image_1": "images/1.jpg"}
+    write(tmp_path / "pairs.jsonl", lines)
+    assert list(opened(ImagePairs("pairs.jsonl"), tmp_path).files) == ["pairs.jsonl"]
 
 
 @REAL
@@ -340,6 +477,9 @@ def test_missing_pictures_are_listed_and_can_be_left_out(tmp_path):
     [
         (None, r"there is no file .*replace_obj\.json; fetch data"),
         ("{", r"replace_obj\.json is not JSON: .* at line 1, column 2"),
+        ('{"4": {}, "5": {}, "4": {}}', r"replace_obj\.json: an object has the key '4' twice; mend it or fetch"),
+        ('{"4": {"caption": "a", "caption": "b"}}', r"replace_obj\.json: an object has the key 'caption' twice"),
+        ("[" * 100_000, r"replace_obj\.json is nested too deeply"),
         ("3", r"replace_obj\.json holds a int, expected is a list or an object of rows"),
         ('{"4": 5}', r"replace_obj\.json: row '4' is of type int, expected is an object"),
         ('{"4": {"filename": "x"}}', r"row '4' has no key 'caption', expected is text; it has filename"),

@@ -1,11 +1,14 @@
 """Scores on hand-made similarities with ties, and the embedded world's benchmark on embeddings that are known."""
 
+import json
+
 import pytest
 import torch
 
-from lightning_cr.benchmarks import HeldOutRetrieval, ScenesBenchmark, retrieval
-from lightning_cr.benchmarks.base import Embedded, Judged, Score, Similarity
+from lightning_cr.benchmarks import HeldOutRetrieval, ImagePairs, ScenesBenchmark, SugarCrepePP, retrieval
+from lightning_cr.benchmarks.base import Embedded, Judged, Score, Scoring, Similarity
 from lightning_cr.benchmarks.pairs import winoground
+from lightning_cr.benchmarks.sugarcrepe import SEVEN
 from lightning_cr.benchmarks.suite import EncodeItems, Suite
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, DataError
@@ -136,6 +139,87 @@ def test_winoground_is_strict_and_needs_both():
     found = winoground(Table(values), even, even + 1, even, even + 1)
     signs = {name: margin.sign().int().tolist() for name, margin in found.items()}
     assert signs == {"text": [1, 1, -1, 0], "image": [1, -1, 1, 0], "group": [1, -1, -1, 0], "match": [1, 1, 1, 0]}
+
+
+def _pairs(tmp_path, count):
+    lines = [
+        {"id": n, "caption_0": f"{n} a", "caption_1": f"{n} b", "image_0": f"{n}_0.png", "image_1": f"{n}_1.png"}
+        for n in range(count)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    for n in range(2 * count):
+        (tmp_path / f"{n // 2}_{n % 2}.png").touch()
+    return ImagePairs("pairs.jsonl")
+
+
+def test_a_tie_of_several_comparisons_counts_once(tmp_path):
+    """Three pairs: all level; one comparison level and the others right; one level and another wrong."""
+    benchmark = _pairs(tmp_path, 3)
+    benchmark.open(tmp_path, PREPROCESS, None)
+    values = torch.zeros(6, 6)
+    values[2:4, 2:4] = torch.tensor([[0.9, 0.5], [0.4, 0.5]])
+    values[4:6, 4:6] = torch.tensor([[0.5, 0.6], [0.4, 0.6]])
+    judged = benchmark.judge(Table(values))
+    scores = {ties: benchmark.score(judged, Scoring(ties, 0)) for ties in ("official", "strict", "half")}
+    # Pair 1: text 0.9 > 0.5 and 0.5 > 0.4: right; image 0.9 > 0.4 and 0.5 = 0.5: a tie. Pair 2: text 0.5 < 0.6: wrong;
+    # image 0.5 > 0.4 and 0.6 = 0.6: a tie; both: wrong. Pair 0: level everywhere, one tie of each score.
+    expected = {"text": (1 / 3, 1.5 / 3, 1), "image": (0.0, 1.5 / 3, 3), "group": (0.0, 1 / 3, 2)}
+    for name, (strict, half, ties) in expected.items():
+        found = [scores[rule][f"winoground/{name}"] for rule in ("official", "strict", "half")]
+        assert [score.value for score in found] == pytest.approx([strict, strict, half]), name
+        assert {score.ties for score in found} == {ties}, name
+
+
+class _Texts(Table):
+    def __init__(self, values, texts):
+        super().__init__(values)
+        self.texts = torch.as_tensor(texts)
+
+    def among_captions(self, one, other):
+        return self.texts[one, other]
+
+
+def test_a_tie_with_one_of_two_true_captions(tmp_path):
+    """SugarCrepe++: three rows of one picture, each with captions P1, P2 and N of its own."""
+    for part in SEVEN[:5]:
+        rows = [
+            {"id": n, "filename": "1.jpg", "caption": f"{part} p{n}", "caption2": f"{part} q{n}"}
+            | {"negative_caption": f"{part} n{n}"}
+            for n in range(3)
+        ]
+        (tmp_path / f"{part}.json").write_text(json.dumps(rows))
+    (tmp_path / "1.jpg").touch()
+    benchmark = SugarCrepePP(str(tmp_path))
+    benchmark.open(tmp_path, PREPROCESS, None)
+    # s(I, P1), s(I, P2), s(I, N): one level, the other right; one level, the other wrong; both right.
+    values = torch.tensor([[0.5, 0.9, 0.5, 0.5, 0.1, 0.5, 0.9, 0.8, 0.5] * 5])
+    # s(P1, P2), s(P1, N), s(P2, N): level with one; level with one and below the other; above both.
+    texts = torch.zeros(45, 45)
+    for at in range(0, 45, 9):
+        for row, (pq, pn, qn) in enumerate(((0.6, 0.6, 0.2), (0.6, 0.6, 0.7), (0.6, 0.5, 0.2))):
+            p, q, n = (at + 3 * row + place for place in range(3))
+            texts[p, q], texts[p, n], texts[q, n] = pq, pn, qn
+    judged = benchmark.judge(_Texts(values, texts))
+    for rule, value in (("official", 1 / 3), ("half", 1.5 / 3)):
+        scores = benchmark.score(judged, Scoring(rule, 0))
+        for way in ("itt", "tot"):
+            score = scores[f"sugarcrepe++/{way} replace_rel"]
+            assert (score.value, score.ties) == (pytest.approx(value), 1), (rule, way)
+
+
+def test_captions_that_fill_the_context_are_counted():
+    class Six:
+        pad_id, shortens = 0, True
+
+        def __call__(self, texts):
+            rows = [[1] * min(6, len(t.split())) for t in texts]
+            return torch.tensor([row + [0] * (6 - len(row)) for row in rows])
+
+    class Captions:
+        pictures, captions = (), ("a b", "a b c d e f", "a b c d e f g h", "a")
+
+    items = EncodeItems(Suite({"one": Captions()}), Six(), PREPROCESS, 2)
+    assert sum(items[at].full for at in range(len(items))) == 2
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Masked language models of random weights that are made in a second, with a liking for words that a test names."""
+"""Language models of random weights, made in a second; the masked ones have a liking for words that a test names."""
 
 import torch
 
@@ -61,6 +61,26 @@ def roberta(folder, texts, likes=()):
     config = RobertaConfig(vocab_size=len(tokenizer), pad_token_id=1, **SIZE)
     ids = [tokenizer.convert_tokens_to_ids(f"\u0120{word}") for word in likes]
     return _saved(folder, RobertaForMaskedLM(config), tokenizer, ids)
+
+
+def gpt2(folder, texts, seed=0):
+    """GPT-2 with byte pairs learned from some texts, which reads from left to right."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    end = "<|endoftext|>"
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(special_tokens=[end], initial_alphabet=alphabet, show_progress=False)
+    inner.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, bos_token=end, eos_token=end)
+    torch.manual_seed(seed)
+    sizes = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 24, "initializer_range": 0.5}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=len(tokenizer), bos_token_id=0, eos_token_id=0, **sizes))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def _saved(folder, model, tokenizer, likes):

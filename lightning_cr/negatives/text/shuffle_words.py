@@ -11,7 +11,7 @@ from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRul
 from lightning_cr.negatives.text.inflection import article
 from lightning_cr.negatives.text.rewriting import raw, rewrite
 
-__all__ = ["ShuffleWords"]
+__all__ = ["Mode", "ShuffleWords", "other_order", "word_order"]
 
 Mode = Literal["nouns_and_adjectives", "others", "trigrams", "within_trigrams"]
 
@@ -47,13 +47,34 @@ class ShuffleWords(TextRule):
 
     def __call__(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Negative | None:
         """See :class:`TextRule`."""
-        words = ["a" if token.text.lower() == "an" else token.text.lower() for token in caption.tokens]
-        for _ in range(_DRAWS):
-            order = _ORDERS[self.mode]([token.tag for token in caption.tokens], rng)
-            changed = [at for at, now in enumerate(order) if words[at] != words[now]]
-            if changed:
-                return _write(caption, order, changed, kind)
-        return None
+        order = other_order(caption, self.mode, rng)
+        return None if order is None else _write(caption, order, _changed(caption, order), kind)
+
+
+def word_order(caption: AnnotatedCaption, mode: Mode, rng: random.Random) -> list[int]:
+    """What stands at each place of a caption once it is shuffled, by its place before; it may be the caption's order.
+
+    Args:
+        caption: With tags.
+        mode: See :class:`ShuffleWords`.
+        rng: Draws the order.
+    """
+    return _ORDERS[mode]([token.tag for token in caption.tokens], rng)
+
+
+def other_order(caption: AnnotatedCaption, mode: Mode, rng: random.Random) -> list[int] | None:
+    """As :func:`word_order`, but one that reads otherwise; None where there is none, or none comes in a few draws."""
+    for _ in range(_DRAWS):
+        order = word_order(caption, mode, rng)
+        if _changed(caption, order):
+            return order
+    return None
+
+
+def _changed(caption: AnnotatedCaption, order: Sequence[int]) -> list[int]:
+    """Places where another word stands now; "an" is "a"."""
+    words = ["a" if token.text.lower() == "an" else token.text.lower() for token in caption.tokens]
+    return [at for at, now in enumerate(order) if words[at] != words[now]]
 
 
 def _write(caption: AnnotatedCaption, order: list[int], changed: list[int], kind: str) -> Negative | None:
