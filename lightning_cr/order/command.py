@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 from jsonargparse import ArgumentParser, Namespace
 
 from lightning_cr import __version__
-from lightning_cr.callbacks.files import reason, whole_file
 from lightning_cr.errors import ConfigError, DataError
+from lightning_cr.files import reason, whole_file
 from lightning_cr.look.captions import read_captions
 from lightning_cr.look.command import add_captions, progress_bar
 from lightning_cr.negatives.text.annotation import code_digest
