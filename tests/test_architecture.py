@@ -24,7 +24,10 @@ LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 # What a room's members may share beside its base.
 FOUNDATIONS = {
     "losses": {"base", "candidates", "concreteness_margin", "pair_rows", "threshold"},
-    "benchmarks": {"annotations", "averages", "base", "blind", "choice", "pairs", "pictures", "retrieval", "suite"},
+    "benchmarks": {
+        *("annotations", "averages", "base", "blind", "choice", "pairs", "pictures", "retrieval", "suite"),
+        *("decisions", "labelled", "logistic"),
+    },
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))
 
