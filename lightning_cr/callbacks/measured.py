@@ -18,7 +18,9 @@ def _lines(benchmarks: Mapping[str, Benchmark], measured: Mapping[str, Measureme
         shown = [
             score
             for score in measurement.scores
-            if benchmarks[name].prints_subsets or score in averages or not averages
+            if benchmarks[name].prints_subsets
+            or (score in averages and score not in measurement.judged.subsets)
+            or not averages
         ]
         yield [_line(score, measurement.scores[score], measurement.blind.get(score)) for score in shown]
 
