@@ -139,7 +139,7 @@ class Tally:
             if not once.has(average):
                 found[name] = math.nan, 0, 0
                 continue
-            used = [place[leaf] for leaf in _leaves(average) if leaf in place]
+            used = once.rows(average)
             found[name] = float(once.of(average)), int(once.count[used].sum()), int(self.ties[used].sum())
         return found
 
@@ -207,8 +207,15 @@ class _Weighted:
             if average not in self._found:
                 self._found[average] = self._precision(average)
             return self._found[average]
-        rows = [self._place[name] for name in average if name in self._place]
+        rows = self.rows(average)
         return self.right[rows].sum(0) / self.count[rows].sum(0)
+
+    def rows(self, average: Average) -> list[int]:
+        """Where the subsets stand that are in it; one that it leaves out is not."""
+        if isinstance(average, Mean):
+            return [row for part in average.of if self.has(part) for row in self.rows(part)]
+        names = (average.subset,) if isinstance(average, Precision) else average
+        return [self._place[name] for name in names if name in self._place]
 
     def has(self, average: Average) -> bool:
         """Whether there are examples of it (or of any part, where it may lack some); of one resample alone."""
@@ -248,9 +255,3 @@ def _ranked(value: Tensor, truth: Tensor, column: Tensor, pictures: int) -> Rank
 def _summed(row: Tensor, column: Tensor, what: Tensor, size: tuple[int, int]) -> Tensor:
     """Sparse, of float64 entries."""
     return torch.sparse_coo_tensor(torch.stack([row, column]), what, size, check_invariants=False).coalesce()
-
-
-def _leaves(average: Average) -> list[str]:
-    if isinstance(average, Mean):
-        return [name for part in average.of for name in _leaves(part)]
-    return [average.subset] if isinstance(average, Precision) else list(average)
