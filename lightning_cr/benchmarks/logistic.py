@@ -118,6 +118,7 @@ def fit(
     solver = torch.optim.LBFGS(
         [parameters],
         max_iter=max_steps,
+        max_eval=25 * max_steps,  # as many as each line search may take, so that steps alone are counted
         history_size=10,
         tolerance_grad=TOLERANCE,
         tolerance_change=1e-15,  # it is the gradient that says when to stop

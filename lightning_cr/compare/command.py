@@ -114,8 +114,7 @@ def _print(scores: Sequence[Difference]) -> None:
             "" if score.gained is None else f"{score.gained:,}",
             "" if score.lost is None else f"{score.lost:,}",
         )
-    console = Console()
-    console.print(table, crop=False, width=max(console.width, 110))
+    Console(width=max(Console().width, 110)).print(table, crop=False)
 
 
 def _print_flips(flips: Sequence[Flip], count: int) -> None:
