@@ -2,9 +2,11 @@
 
 import json
 import logging
+import re
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image
 
 from tests.conftest import ROOT
@@ -104,11 +106,12 @@ def test_a_broken_picture_is_left_out_where_that_is_allowed(cli, refused, labell
 
 def test_the_example_in_the_configuration_parses(cli, tmp_path, refused):
     """The commented lines of configs/benchmarks.yaml, without their marks, name what is there."""
-    lines = (ROOT / "configs/benchmarks.yaml").read_text().splitlines()
-    text = "\n".join(line.replace("    # ", "    ", 1) if "class_path" in line else line for line in lines)
+    text = re.sub(r"^    # ( *[a-z_0-9]+: ?)", r"    \1", (ROOT / "configs/benchmarks.yaml").read_text(), flags=re.M)
     (tmp_path / "all.yaml").write_text(text)
+    named = yaml.safe_load(text)["data"]["benchmarks"]
+    assert [named[name]["class_path"] for name in ("imagenet", "cifar10", "voc2007")] == [
+        *("ZeroShot", "LinearProbe", "LinearProbe")
+    ]
     flags = ("--model.encoder.name", "photos-tiny", "--model.encoder.pretrained", "", "--trainer.accelerator", "cpu")
     said = refused("test", "--config", tmp_path / "all.yaml", "--data.root", tmp_path, *flags)
     assert "there is no file" in said, "it parses, and then finds none of the data"
-    assert "ZeroShot" in text
-    assert "LinearProbe" in text

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_cr.benchmarks.averages import Interpolation
-from lightning_cr.benchmarks.base import Judged, Similarity
+from lightning_cr.benchmarks.base import Judged, Pictures, Similarity
 from lightning_cr.benchmarks.decisions import Decisions, Rows, vectors
 from lightning_cr.benchmarks.labelled import Labelled
 from lightning_cr.benchmarks.logistic import TOLERANCE, Logistic, Scaling, fit
+from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, DataError
 
 __all__ = ["LinearProbe"]
@@ -75,6 +77,17 @@ class LinearProbe(Decisions):
                 f"{name} has share {share} and max_steps {max_steps}; allowed are above 0 and below 1, and 1 or more"
             )
         self.standardise, self.share, self.seed, self.max_steps = standardise, share, seed, max_steps
+
+    def open(self, root: Path | None, preprocess: Preprocess, held_out: Pictures) -> None:
+        """See :class:`Decisions`; tells of pictures of the test that are learned from."""
+        super().open(root, preprocess, held_out)
+        learned = {place for part in self.rows if part != "test" for place in self.rows[part].picture.tolist()}
+        both = sum(place in learned for place in self.rows["test"].picture.tolist())
+        if both:
+            log.warning(
+                "%s: %d of the %d pictures of the test are among those to learn from, too: the scores are too high",
+                *(self.name, both, self.used),
+            )
 
     def judge(self, similarity: Similarity) -> Judged:
         """Fits, then decides on the test.

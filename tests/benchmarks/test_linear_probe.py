@@ -252,6 +252,20 @@ def test_what_cannot_be_learned_is_refused():
     assert only.score(only.judge(embedded(image)))["probe/top-1"].n == 57, "one picture of each class is enough"
 
 
+def test_a_test_that_is_learned_from_is_told(caplog):
+    grey = np.arange(6 * 64, dtype=np.uint16).reshape(6, 8, 8).astype(np.uint8)
+    grey[:, 0, 0] = range(6)
+    pictures = {"train": grey[:4], "val": grey[3:5], "test": grey[3:]}
+    labels = {"train": [0, 1, 0, 1], "val": [1, 0], "test": [1, 0, 1]}
+    LinearProbe(LabelledArrays(pictures, labels, "ab")).open(None, PREPROCESS, None)
+    assert "probe: 2 of the 3 pictures of the test are among those to learn from, too" in caplog.text
+    caplog.clear()
+    LinearProbe(LabelledArrays(pictures | {"test": grey[5:]}, labels | {"test": [1]}, "ab")).open(
+        None, PREPROCESS, None
+    )
+    assert "among those" not in caplog.text
+
+
 def test_numbers_are_checked():
     data = LabelledScenes(train=2, test=2)
     with pytest.raises(ConfigError, match=r"strengths of probe are \[1\.0, -1\.0\]; each C must be above 0"):
