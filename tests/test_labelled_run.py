@@ -9,6 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from lightning_cr.benchmarks import decisions
 from tests.conftest import ROOT
 
 COLOURS = {"red_square": (220, 20, 20), "green_square": (20, 200, 40), "blue_square": (20, 40, 220)}
@@ -70,6 +71,16 @@ def test_labels_are_measured_recorded_and_compared(cli, labelled, tmp_path, caps
     assert (scores["several/mAP"]["low"], scores["several/mAP"]["high"]) == (0, 0)
     assert cli("validate", *labelled) == 0
     assert "several/mAP" in capsys.readouterr().out
+
+
+def test_of_many_classes_only_the_averages_are_printed(cli, labelled, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(decisions, "_PRINTED", 2)
+    assert cli("test", *labelled) == 0
+    printed = [line.split("  ")[0].strip() for line in capsys.readouterr().out.splitlines()]
+    assert "several/mAP" in printed
+    assert not {"several/AP red", "probe/recall red_square"} & set(printed)
+    found = json.loads((tmp_path / "runs/labelled/version_0/test_results.json").read_text())["benchmarks"]
+    assert "several/AP red" in found["several"]["scores"]
 
 
 @pytest.mark.parametrize(
