@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import yaml
 from jsonargparse import ArgumentParser
@@ -19,12 +20,12 @@ from lightning_cr.negatives import image, text
 
 __all__ = ["explain", "plug_classes"]
 
-ROOMS = {
+ROOMS: dict[str, tuple[ModuleType, type | tuple[type, ...]]] = {
     "model.losses": (losses, losses.Loss),
     "model.image_negatives": (image, image.FeatureNegatives),
     "data.negatives": (text, text.TextRule),
     "data.source": (data, data.Source),
-    "data.benchmarks": (benchmarks, benchmarks.Benchmark),
+    "data.benchmarks": (benchmarks, (benchmarks.Benchmark, benchmarks.Labelled)),
     "trainer.callbacks": (callbacks, callbacks.AverageWeights),  # the others are every run's
 }
 """Where a configuration names classes: the room that offers them, and what they derive from."""

@@ -25,16 +25,8 @@ LEVEL = {room: number for number, rooms in enumerate(LEVELS) for room in rooms}
 FOUNDATIONS = {
     "losses": {"base", "candidates", "concreteness_margin", "pair_rows", "threshold"},
     "benchmarks": {
-        "annotations",
-        "averages",
-        "base",
-        "blind",
-        "choice",
-        "likelihood",
-        "pairs",
-        "pictures",
-        "retrieval",
-        "suite",
+        *("annotations", "averages", "base", "blind", "choice", "decisions", "labelled", "likelihood", "logistic"),
+        *("pairs", "pictures", "retrieval", "suite"),
     },
 }
 FILES = sorted(path for path in PACKAGE.rglob("*.py"))

@@ -97,7 +97,7 @@ def test_a_test_leaves_all_that_is_needed_to_redo_it(tested, capsys):
     assert found["precision"] == "32-true"
     assert {"torch", "lightning_cr"} <= found["versions"].keys()
     rows = pq.read_table(tested / "examples.parquet")
-    assert set(rows.column_names) == {"benchmark", "subset", "id", "cluster", "margin", "right"}
+    assert set(rows.column_names) == {"benchmark", "subset", "id", "cluster", "margin", "right", "truth"}
     mine = rows.filter([name == "swap_obj" for name in rows["subset"].to_pylist()])
     assert sum(mine["right"].to_pylist()) / 12 == pytest.approx(score["value"])
     table = (tested / "test_results.md").read_text().splitlines()

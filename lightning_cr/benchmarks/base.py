@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -177,6 +177,9 @@ class Judged:
             and a false similarity that must all be positive. NaN where a picture is missing: not counted.
         cluster: ``(N,)`` int64; examples of one picture are resampled together.
         ids: ``(N,)`` names, unlike each other within a subset.
+        truth: ``(N,)`` bool, of rows that say whether a picture has a label; None where rows are of another kind. The
+            margin of such a row is its decision value where the picture has the label, else the negative of that: so it
+            is right above 0 here too, and :attr:`value` gives average precision what it ranks.
     """
 
     subsets: Sequence[str]
@@ -184,6 +187,7 @@ class Judged:
     margin: Tensor
     cluster: Tensor
     ids: Sequence[str]
+    truth: Tensor | None = None
 
     @classmethod
     def of(
@@ -203,7 +207,9 @@ class Judged:
         )
 
     def with_(self, other: Judged) -> Judged:
-        """These and the examples of other subsets."""
+        """These and the examples of other subsets; none may have a label sign."""
+        if self.truth is not None or other.truth is not None:
+            raise ValueError("rows with a label sign stand alone")
         return Judged(
             [*self.subsets, *other.subsets],
             torch.cat([self.subset, other.subset + len(self.subsets)]),
@@ -211,6 +217,11 @@ class Judged:
             torch.cat([self.cluster, other.cluster]),
             [*self.ids, *other.ids],
         )
+
+    @property
+    def value(self) -> Tensor | None:
+        """``(N,)``, decision values of rows that have a label sign."""
+        return None if self.truth is None else torch.where(self.truth, self.margin, -self.margin)
 
     def right(self, ties: Literal["right", "wrong", "half"]) -> Tensor:
         """``(N,)`` float64: 1, 0, or what a tie counts; NaN for what is not counted."""
@@ -233,6 +244,7 @@ class Benchmark(ABC):
         official_ties: How the benchmark's own code counts a tie.
         listed: Rows of the annotation files; :attr:`used` says how many of them are left.
         used: Rows that are scored.
+        chosen: What judging settled, such as a probe's regularisation; written beside the scores.
         prints_subsets: Whether the subsets are few enough to print beside the averages.
         blind: What a tie of a similarity that sees the captions alone counts; empty where that cannot be judged, or
             where several comparisons would have to be right by chance at once.
@@ -247,6 +259,7 @@ class Benchmark(ABC):
     official_ties: ClassVar[Literal["right", "wrong"]] = "wrong"
     listed: int = 0
     used: int = 0
+    chosen: Mapping[str, Any] = {}
     prints_subsets: bool = True
     blind: Literal["half", "strict", ""] = "half"
     blind_subsets: Collection[str] | None = None
@@ -295,10 +308,13 @@ class Benchmark(ABC):
                 f"{type(self).__name__} has nothing to score: none of its {len(self.pictures)} pictures could be read,"
                 " or the encoder returns NaN for all; mend the files, or take the benchmark out of data.benchmarks"
             )
-        tally = Tally.of(right, judged.margin == 0, judged.subset, judged.cluster, len(judged.subsets))
+        tally = Tally.of(
+            *(right, judged.margin == 0, judged.subset, judged.cluster),
+            *(len(judged.subsets), judged.value, judged.truth),
+        )
         wanted: dict[str, Average] = {name: (name,) for name in judged.subsets} | dict(self.averages)
         place = {name: at for at, name in enumerate(judged.subsets)}
-        found = {name: tally.value(average, place) for name, average in wanted.items()}
+        found = tally.values(wanted, place)
         there = {name: wanted[name] for name, (_, n, _) in found.items() if n}
         intervals = bootstrapped(tally, there, place, scoring.resamples, scoring.seed) if scoring.resamples else {}
         return {name: Score(*found[name], *intervals.get(name, (None, None))) for name in there}

@@ -86,9 +86,13 @@ def evaluate(
         return encode_image(torch.stack([picture.pixels(preprocess) for picture in rows]))
 
     image = _vectors("encode_image", shown, len(suite.pictures), batch_size)
-    text = _vectors(
-        "encode_text", lambda at: encode_text(suite.captions[at : at + batch_size]), len(suite.captions), batch_size
-    )
+    text = (
+        _vectors(
+            "encode_text", lambda at: encode_text(suite.captions[at : at + batch_size]), len(suite.captions), batch_size
+        )
+        if suite.captions
+        else image.new_zeros(0, image.shape[1])
+    )  # a probe has none
     if image.shape[1] != text.shape[1]:
         raise DataError(
             f"encode_image gives vectors of {image.shape[1]} numbers, encode_text of {text.shape[1]}; both must end in"

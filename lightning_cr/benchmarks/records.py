@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from lightning_cr.benchmarks.averages import Average, Mean
+from lightning_cr.benchmarks.averages import Average, Mean, Precision
 from lightning_cr.benchmarks.base import Benchmark, Judged, Measurement, Scoring
+from lightning_cr.benchmarks.labelled import Labelled
 from lightning_cr.errors import DataError
 from lightning_cr.files import whole_file
 
@@ -48,6 +49,7 @@ def record(
             "trained on": overlap._asdict() if (overlap := getattr(benchmark, "overlap", None)) else None,
             "a tie counts": official if scoring.ties == "official" else scoring.ties,
             "headline": benchmark.headline,
+            "chosen": dict(benchmark.chosen),
             "averages": {average: _written(tree) for average, tree in benchmark.averages.items()},
             "withheld": [average for average in benchmark.averages if average not in measurement.scores],
             "scores": {
@@ -63,7 +65,9 @@ def record(
 def write_examples(
     path: Path, benchmarks: Mapping[str, Benchmark], measured: Mapping[str, Measurement], scoring: Scoring
 ) -> None:
-    """One row an example: benchmark, subset, id, cluster (the picture), margin and right; NaN where not counted.
+    """One row an example: benchmark, subset, id, cluster (the picture), margin, right and truth.
+
+    Margin and right are NaN where it is not counted, truth is null where it has no label sign.
 
     Raises:
         OSError: It cannot be written.
@@ -80,6 +84,7 @@ def write_examples(
             "cluster": pa.array(judged.cluster.numpy()),
             "margin": pa.array(judged.margin.numpy(), pa.float32()),
             "right": pa.array(benchmarks[name].right(judged, scoring.ties).numpy()),
+            "truth": pa.nulls(len(judged.ids), pa.bool_()) if judged.truth is None else pa.array(judged.truth.numpy()),
         }
         tables.append(pa.table(columns))
     whole = pa.concat_tables([table.unify_dictionaries() for table in tables])
@@ -114,12 +119,15 @@ class Recorded:
         table = self.examples.filter(pa.compute.equal(self.examples["benchmark"], benchmark)).combine_chunks()
         names = table["subset"].to_pylist()
         place = {name: at for at, name in enumerate(dict.fromkeys(names))}
+        # A file of before there were labels has no such column.
+        truth = table["truth"] if "truth" in table.column_names else pa.nulls(len(names), pa.bool_())
         judged = Judged(
             list(place),
             torch.tensor([place[name] for name in names], dtype=torch.long),
             torch.from_numpy(table["margin"].to_numpy().copy()),
             torch.from_numpy(table["cluster"].to_numpy().copy()),
             table["id"].to_pylist(),
+            None if truth.null_count else torch.tensor(truth.to_pylist(), dtype=torch.bool),
         )
         return judged, torch.from_numpy(table["right"].to_numpy().copy())
 
@@ -190,19 +198,29 @@ _COLUMNS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
 }
 
 
-def _options(benchmark: Benchmark) -> dict[str, Any]:
+def _options(benchmark: object) -> dict[str, Any]:
     """What it was built with, as far as it keeps that."""
     names = inspect.signature(type(benchmark).__init__).parameters
-    return {name: getattr(benchmark, name) for name in names if name != "self" and hasattr(benchmark, name)}
+    kept = {name: getattr(benchmark, name) for name in names if name != "self" and hasattr(benchmark, name)}
+    return {name: _option(value) for name, value in kept.items()}
+
+
+def _option(value: Any) -> Any:
+    """A part of a benchmark as what it was built with."""
+    return {"class": type(value).__name__, "options": _options(value)} if isinstance(value, Labelled) else value
 
 
 def _written(average: Average) -> Any:
     if isinstance(average, Mean):
         return {"mean": [_written(part) for part in average.of], "complete": average.complete}
+    if isinstance(average, Precision):
+        return {"precision": average.subset, "interpolation": average.interpolation}
     return list(average)
 
 
 def _read(written: Any) -> Average:
+    if isinstance(written, dict) and "precision" in written:
+        return Precision(written["precision"], written["interpolation"])
     if isinstance(written, dict):
         return Mean(tuple(map(_read, written["mean"])), written["complete"])
     return tuple(written)

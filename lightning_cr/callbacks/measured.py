@@ -25,7 +25,9 @@ def _lines(benchmarks: Mapping[str, Benchmark], measured: Mapping[str, Measureme
         shown = [
             score
             for score in measurement.scores
-            if benchmarks[name].prints_subsets or score in averages or not averages
+            if benchmarks[name].prints_subsets
+            or (score in averages and score not in measurement.judged.subsets)
+            or not averages
         ]
         blind = (measurement.blind, measurement.likelihood)[: columns - 5]
         yield [_line(score, measurement.scores[score], [found.get(score) for found in blind]) for score in shown]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from lightning_cr.benchmarks.averages import Average, Tally, bootstrapped
 from lightning_cr.benchmarks.base import Judged
@@ -72,7 +73,10 @@ def differences(
     """
     (one, right_one), (other, right_other) = first.of(benchmark), second.of(benchmark)
     keys_one, keys_other = (
-        {(judged.subsets[subset], name, at): row for row, (subset, name, at) in enumerate(_numbered(judged))}
+        {
+            (judged.subsets[subset], name, at, truth): row
+            for row, ((subset, name, at), truth) in enumerate(zip(_numbered(judged), _truth(judged), strict=True))
+        }
         for judged in (one, other)
     )
     common = [key for key in keys_one if key in keys_other]
@@ -91,22 +95,35 @@ def differences(
     averages |= first.averages(benchmark)
     never = torch.zeros_like(counted)
     tallies = [
-        Tally.of(torch.where(counted, values, torch.nan), never, subset, cluster, len(place))
-        for values in (a, b, b - a)
+        Tally.of(
+            *(torch.where(counted, right, torch.nan), never, subset, cluster),
+            *(len(place), value, _at(one.truth, rows_one)),
+        )
+        for right, value in ((a, _at(one.value, rows_one)), (b, _at(other.value, rows_other)))
     ]
-    there = {name: average for name, average in averages.items() if tallies[0].value(average, place)[1]}
-    intervals = bootstrapped(tallies[2], there, place, resamples, seed)
+    values = [tally.values(averages, place) for tally in tallies]
+    there = {name: average for name, average in averages.items() if values[0][name][1]}
+    intervals = bootstrapped(tallies[1], there, place, resamples, seed, less=tallies[0])
     found = []
-    for name, average in there.items():
-        value_a, n, _ = tallies[0].value(average, place)
+    for name in there:
+        value_a, n, _ = values[0][name]
         here = counted & (subset == place[name]) if name in place else None
         gained, lost = (None, None) if here is None else (int(((b > a) & here).sum()), int(((b < a) & here).sum()))
-        found.append(Difference(name, value_a, tallies[1].value(average, place)[0], *intervals[name], n, gained, lost))
+        found.append(Difference(name, value_a, values[1][name][0], *intervals[name], n, gained, lost))
     margin_a, margin_b = one.margin[rows_one], other.margin[rows_other]
     flipped: list[int] = ((a != b) & counted).nonzero()[:, 0].tolist()
     flipped.sort(key=lambda at: -abs(float(margin_b[at] - margin_a[at])))
     flips = [Flip(*common[at][:2], bool(b[at] > a[at]), float(margin_a[at]), float(margin_b[at])) for at in flipped]
     return found, flips, len(keys_one) + len(keys_other) - 2 * len(common)
+
+
+def _at(values: Tensor | None, rows: Tensor) -> Tensor | None:
+    return None if values is None else values[rows]
+
+
+def _truth(judged: Judged) -> list[bool | None]:
+    """Whether the picture of each example has the label; an example that is labelled otherwise is another one."""
+    return [None] * len(judged.ids) if judged.truth is None else judged.truth.tolist()
 
 
 def _numbered(judged: Judged) -> list[tuple[int, str, int]]:

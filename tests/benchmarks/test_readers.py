@@ -285,9 +285,9 @@ def averaged(benchmark, figures, sizes=None):
     names = list(figures)
     count = torch.tensor([[float(sizes[name]) if sizes else 1000.0 for name in names]], dtype=torch.float64)
     right = torch.tensor([list(figures.values())], dtype=torch.float64) / 100 * count
-    tally = Tally(right, count, torch.zeros(len(names), dtype=torch.long))
+    tally = Tally(right.T, count.T, torch.zeros(len(names), dtype=torch.long))
     place = {name: at for at, name in enumerate(names)}
-    return {name: round(100 * tally.value(average, place)[0], 1) for name, average in benchmark.averages.items()}
+    return {name: round(100 * value, 1) for name, (value, *_) in tally.values(benchmark.averages, place).items()}
 
 
 def test_the_averages_of_the_reference_page_for_sugarcrepe():
