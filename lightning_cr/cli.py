@@ -143,7 +143,18 @@ class CompositionCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Lightning's commands, and ``interpolate``; with the arguments that are not the user's."""
-        return LightningCLI.subcommands() | {"interpolate": {"model", "datamodule"}}
+        commands = LightningCLI.subcommands() | {"interpolate": {"model", "datamodule"}}
+        for name in ("validate", "test"):
+            commands[name] |= {"verbose"}
+        return commands
+
+    def validate(self, **given: Any) -> None:
+        """Lightning's, without its table of all that was logged: ours is beside it."""
+        self.trainer.validate(**given, verbose=False)
+
+    def test(self, **given: Any) -> None:
+        """Lightning's, without its table."""
+        self.trainer.test(**given, verbose=False)
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser with our ``--config``."""

@@ -12,11 +12,12 @@ import lightning as pl
 import torch
 from torch import Tensor
 
-from lightning_cr.callbacks.files import reason, run_folder, whole_file
+from lightning_cr.callbacks.files import run_folder
 from lightning_cr.callbacks.table import Scores, as_scores, grouped
 from lightning_cr.data.datamodule import CompositionData
 from lightning_cr.encoders import Start, save_weights
 from lightning_cr.errors import CheckpointError, ConfigError, DataError
+from lightning_cr.files import reason, whole_file
 from lightning_cr.task import CompositionTask
 
 __all__ = ["Trainer", "between"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -93,7 +94,11 @@ class CompositionTask(pl.LightningModule):
         self.kinds: tuple[str, ...] | None = None
         self.scores: dict[str, Score] = {}
         """Scores of the last validation or test, by category."""
-        self._encoded: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self.cut_captions = 0
+        """Captions of the last validation or test that are longer than the text tower's context."""
+        self.from_cache = {"image": 0, "text": 0}
+        """Pictures and captions of it whose vectors were in the embedding cache."""
+        self._encoded: dict[str, list[Any]] = {}
         self.measured: dict[str, Measurement] = {}
         self._initial: list[Encoder] = []  # in a list: no module of this one, so neither trained nor in a checkpoint
 
@@ -239,22 +244,32 @@ class CompositionTask(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the embeddings of the last validation."""
-        self._encoded = {"image": [], "text": []}
-        self.full_captions = 0
+        self._encoded = {"image": [], "text": [], "cut": [], "found": []}
 
     def validation_step(self, chunk: EncodeChunk, batch_idx: int) -> None:
-        """Encodes some pictures or captions of the benchmarks."""
-        self._encoded[_room(chunk)].append(self._encode(chunk))
-        self.full_captions += chunk.full
+        """Encodes some pictures or captions of the benchmarks, unless their vectors are known."""
+        rows, vectors = self._encode(chunk)
+        self._encoded[chunk.room].append((rows, vectors))
+        if chunk.cut is not None:
+            self._encoded["cut"] += rows[chunk.cut.cpu()].tolist()
+        if chunk.vectors is not None:
+            self._encoded["found"] += [(chunk.room, row) for row in rows.tolist()]
+        elif chunk.key:
+            self.trainer.datamodule.cache.write(chunk.key, vectors)  # type: ignore[attr-defined]
 
     def on_validation_epoch_end(self) -> None:
         """Scores every benchmark on the embeddings of all ranks."""
         self._measure(NO_INTERVALS)
 
     def _measure(self, scoring: Scoring) -> None:
-        benchmarks, suite = self.trainer.datamodule.benchmarks, self.trainer.datamodule.suite  # type: ignore[attr-defined]
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        benchmarks, suite = data.benchmarks, data.suite
         self.scores, self.measured = {}, {}
-        parts = distributed.gather_objects(self._encoded)
+        parts = distributed.gather_objects(self._encoded | {"skipped": list(data.skipped)})
+        data.skip(parts["skipped"])
+        # A chunk that fills up the last round of ranks is encoded twice.
+        self.cut_captions = len(set(parts["cut"]))
+        self.from_cache = dict.fromkeys(("image", "text"), 0) | Counter(room for room, _ in set(parts["found"]))
         image = _assemble(parts["image"], len(suite.pictures), self.encoder.dim)
         text = _assemble(parts["text"], len(suite.captions), self.encoder.dim)
         if image is not None and text is not None:  # a validation that is cut short by a limit measures nothing
@@ -278,10 +293,12 @@ class CompositionTask(pl.LightningModule):
 
     def predict_step(self, chunk: EncodeChunk, batch_idx: int) -> tuple[str, Tensor, Tensor]:
         """``("image" | "text", rows, unit vectors)``; NaN for a picture that could not be read."""
-        return _room(chunk), *self._encode(chunk)
+        return chunk.room, *self._encode(chunk)
 
     def _encode(self, chunk: EncodeChunk) -> tuple[Tensor, Tensor]:
         """Rows and their unit vectors, NaN for what could not be read."""
+        if chunk.vectors is not None:
+            return chunk.rows.cpu(), chunk.vectors.cpu()
         if chunk.tokens is not None:
             return chunk.rows.cpu(), _numbers(self.encoder.encode_text(chunk.tokens), "text")
         vectors = torch.full((len(chunk.rows), self.encoder.dim), torch.nan)
@@ -354,10 +371,6 @@ def _warmup_cosine(warmup: int, steps: float) -> Callable[[int], float]:
 
 def _averages(trainer: pl.Trainer) -> bool:
     return any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-
-
-def _room(chunk: EncodeChunk) -> str:
-    return "image" if chunk.tokens is None else "text"
 
 
 def _numbers(vectors: Tensor, tower: str) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lightning_cr"
 LEVELS = [
-    {"errors", "batch", "distributed", "images"},
+    {"errors", "batch", "distributed", "files", "images"},
     {"losses", "negatives", "encoders"},
     {"scenes"},
     {"benchmarks"},

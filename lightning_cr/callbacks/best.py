@@ -10,8 +10,8 @@ from typing import Any
 import lightning as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from lightning_cr.callbacks.files import reason, whole_file
 from lightning_cr.errors import CheckpointError
+from lightning_cr.files import reason, whole_file
 
 __all__ = ["BestCheckpoint"]
 

@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from lightning_cr import distributed
-from lightning_cr.callbacks.files import run_folder, whole_file
+from lightning_cr.callbacks.files import run_folder
+from lightning_cr.files import whole_file
 
 __all__ = ["SaveEmbeddings"]
 

@@ -48,8 +48,7 @@ def print_measured(benchmarks: Mapping[str, Benchmark], measured: Mapping[str, M
         for line in lines:
             table.add_row(*line)
         table.add_section()
-    console = Console()
-    console.print(table, crop=False, width=max(console.width, 110))
+    Console(width=max(Console().width, 110)).print(table)  # names and figures are wanted whole
 
 
 def markdown(benchmarks: Mapping[str, Benchmark], measured: Mapping[str, Measurement]) -> str:

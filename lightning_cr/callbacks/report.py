@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -17,11 +18,12 @@ from lightning.pytorch.callbacks import Callback
 from lightning_cr import __version__
 from lightning_cr.benchmarks.records import EXAMPLES, record, write_examples
 from lightning_cr.callbacks.curves import LossCurve, draw_curves
-from lightning_cr.callbacks.files import check_run_folder, reason, run_folder, whole_file
+from lightning_cr.callbacks.files import check_run_folder, run_folder
 from lightning_cr.callbacks.measured import latex, markdown, print_measured
 from lightning_cr.callbacks.samples import draw_samples, score_examples
 from lightning_cr.callbacks.table import Scores, as_scores, print_scores
 from lightning_cr.errors import DataError
+from lightning_cr.files import reason, whole_file
 
 __all__ = ["RunReport"]
 
@@ -110,7 +112,7 @@ class RunReport(Callback):
         """Takes the scores."""
         scores = as_scores(getattr(pl_module, "scores", {}))
         if trainer.state.fn == "validate":
-            self._report_stage(trainer, "validate", scores)
+            self._report_stage(trainer, pl_module, "validate", scores)
         elif trainer.sanity_checking:
             # A check of a few batches scores what it did not encode: that is no "before".
             if self.before is None and list(trainer.num_sanity_val_batches) == list(trainer.num_val_batches):
@@ -126,10 +128,11 @@ class RunReport(Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         if not measured or datamodule is None:
-            print("there are no scores to show; name benchmarks in data.benchmarks")
+            print(_why_no_scores(trainer, trainer.limit_test_batches, trainer.num_test_batches))
             return
         benchmarks, scoring = datamodule.benchmarks, datamodule.scoring
         print_measured(benchmarks, measured)
+        _print_encoded(trainer, pl_module)
         if self._folder is None:
             return
         results = {
@@ -138,7 +141,8 @@ class RunReport(Callback):
             "model": _described(pl_module),
             "precision": str(trainer.precision),
             "scoring": asdict(scoring),
-            "captions cut to the context or just filling it": getattr(pl_module, "full_captions", 0),
+            "captions cut to the context": getattr(pl_module, "cut_captions", 0),
+            "from the embedding cache": getattr(pl_module, "from_cache", {}),
             "skipped": list(datamodule.skipped),
             "versions": _versions(),
         }
@@ -229,13 +233,14 @@ class RunReport(Callback):
         draw_samples(path, score_examples(pl_module.encoder, batch, pl_module.device))
         return True
 
-    def _report_stage(self, trainer: pl.Trainer, stage: str, scores: Scores) -> None:
+    def _report_stage(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str, scores: Scores) -> None:
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         if not scores:
-            print("there are no scores to show; name benchmarks in data.benchmarks")
+            print(_why_no_scores(trainer, trainer.limit_val_batches, trainer.num_val_batches))
             return
         print_scores(scores, title="Accuracy")
+        _print_encoded(trainer, pl_module)
         if self._folder is not None:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -245,6 +250,31 @@ class RunReport(Callback):
                     f"could not write {stage}_results.json into {self._folder} ({reason(error)})"
                 ) from error
             print(f"in {self._folder}: {stage}_results.json")
+
+
+def _why_no_scores(trainer: pl.Trainer, limit: float | None, batches: Sequence[float]) -> str:
+    data = getattr(trainer, "datamodule", None)
+    if not getattr(data, "benchmarks", None) or limit in (None, 1.0):
+        return "there are no scores to show; name benchmarks in data.benchmarks"
+    flag = "limit_test_batches" if trainer.state.fn == "test" else "limit_val_batches"
+    return (
+        f"there are no scores to show: --trainer.{flag} {limit} let {sum(batches):g} batches of pictures and captions"
+        " through, and scores need all; leave it out"
+    )
+
+
+def _print_encoded(trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    """Says which captions were cut, and what did not need to be encoded."""
+    data: Any = getattr(trainer, "datamodule", None)
+    if cut := getattr(pl_module, "cut_captions", 0):
+        print(f"{cut:,} captions are longer than the text tower's context: their ends were cut off")
+    if getattr(data, "cache", None) is not None:
+        found: Any = pl_module.from_cache
+        pictures, captions = len(data.suite.pictures), len(data.suite.captions)
+        print(
+            f"from the embedding cache: {found['image']:,} of {pictures:,} pictures, {found['text']:,} of {captions:,}"
+            f" captions, in {data.cache.folder}"
+        )
 
 
 def _described(pl_module: pl.LightningModule) -> dict[str, Any]:

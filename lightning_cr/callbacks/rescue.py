@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from lightning_cr.callbacks.files import reason, whole_file
 from lightning_cr.errors import CheckpointError
+from lightning_cr.files import reason, whole_file
 
 __all__ = ["RESCUE_VARIABLE", "RescueCheckpointIO"]
 

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from lightning_cr import distributed
 from lightning_cr.batch import Batch
 from lightning_cr.benchmarks.base import Benchmark, Scoring
+from lightning_cr.benchmarks.embedding_cache import EmbeddingCache
 from lightning_cr.benchmarks.suite import EncodeChunk, EncodeItems, Suite
 from lightning_cr.data.base import Source, Split
 from lightning_cr.data.collate import Collate, Prepared, TrainingSamples
@@ -44,6 +45,12 @@ class CompositionData(pl.LightningDataModule):
         positives: Other true captions of the image that each sample brings, 0 or 1: COCO's another annotation, the
             embedded world's another wording. Drawn from (seed, epoch, sample) alone, encoded in the one text pass.
         scoring: What a tie counts in a test, and its intervals.
+        embedding_cache: Folder where ``test`` and ``validate`` keep vectors of pictures and captions, and find those
+            that the same weights gave before; None encodes all anew. A fit, whose weights move, does not use it.
+
+    Attributes:
+        skipped: One line for each input that could not be used.
+        cache: The embedding cache of the weights at hand, where there is one.
 
     Raises:
         ConfigError: A number out of range, positives of a source that has none, or a training split smaller than one
@@ -63,6 +70,7 @@ class CompositionData(pl.LightningDataModule):
         benchmarks: dict[str, Benchmark] = {},  # noqa: B006 (read only; jsonargparse shows it as the default)
         positives: Literal[0, 1] = 0,
         scoring: Scoring = Scoring(),  # noqa: B008 (never changed in place)
+        embedding_cache: str | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -82,7 +90,9 @@ class CompositionData(pl.LightningDataModule):
         self.benchmarks = benchmarks
         self.positives = positives
         self.scoring = scoring
+        self.embedding_cache = Path(embedding_cache).expanduser() if embedding_cache else None
         self.skipped: dict[str, None] = {}
+        self.cache: EmbeddingCache | None = None
         self._opened: tuple[Split, Split] | None = None
         self._corpus: AnnotatedCorpus | None = None
         self._loader: ResumableLoader | None = None
@@ -108,7 +118,7 @@ class CompositionData(pl.LightningDataModule):
             if self.negatives.lexicon is None:
                 self.negatives = replace(self.negatives, lexicon=self.source.lexicon)
             self._opened = self.source.open(self.root, self.preprocess, self.seed)
-            self._skip(self.source.skipped)
+            self.skip(self.source.skipped)
             for benchmark in self.benchmarks.values():
                 benchmark.open(self.root, self.preprocess, self.held_out)
             self.suite = Suite(self.benchmarks)
@@ -216,6 +226,7 @@ class CompositionData(pl.LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[EncodeChunk]]:
         """The pictures and captions of all benchmarks, each once, in chunks; none where there is nothing to measure."""
+        self.cache = self._open_cache()
         reads_files = any(benchmark.reads_files for benchmark in self.benchmarks.values())
         return [self._encode_loader(self.suite, reads_files)] if self.benchmarks else []
 
@@ -227,13 +238,22 @@ class CompositionData(pl.LightningDataModule):
 
         self.predicted = HeldOutRetrieval()
         self.predicted.open(self.root, self.preprocess, self.held_out)
+        self.cache = None
         return self._encode_loader(Suite({"predicted": self.predicted}), self.predicted.reads_files)
 
     def _encode_loader(self, suite: Suite, reads_files: bool) -> DataLoader[EncodeChunk]:
         return DataLoader(
-            EncodeItems(suite, self.tokenizer, self.preprocess, self.eval_batch_size),
+            EncodeItems(suite, self.tokenizer, self.preprocess, self.eval_batch_size, self.cache),
             batch_size=None,
             num_workers=self.num_workers if reads_files else 0,
+        )
+
+    def _open_cache(self) -> EmbeddingCache | None:
+        # When the loaders are made a checkpoint has been loaded, and interpolate has set its weights.
+        if self.embedding_cache is None or self.trainer is None or self.trainer.state.fn == "fit":
+            return None
+        return EmbeddingCache(
+            self.embedding_cache, self._encoder, str(self.trainer.precision), self.trainer.strategy.root_device
         )
 
     def examples(self, count: int) -> tuple[Batch, list[Prepared]]:
@@ -247,10 +267,15 @@ class CompositionData(pl.LightningDataModule):
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Counts what could not be read, in the main process, and stops past the limit."""
         if isinstance(batch, (Batch, EncodeChunk)):
-            self._skip(batch.skipped)
+            self.skip(batch.skipped)
         return batch
 
-    def _skip(self, lines: Iterable[str]) -> None:
+    def skip(self, lines: Iterable[str]) -> None:
+        """Counts inputs that cannot be used, by their lines.
+
+        Raises:
+            DataError: They are more than ``data.source.max_skipped``.
+        """
         self.skipped |= dict.fromkeys(lines)
         limit = self.source.max_skipped
         if len(self.skipped) > limit:
