@@ -87,15 +87,15 @@ class EmbeddingCache:
         """
         path = self._path(key)
         try:
-            found = np.load(path, allow_pickle=False)
+            with path.open("rb") as file:
+                found: Any = np.lib.format.read_array(file, allow_pickle=False)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, EOFError) as error:
-            raise _refused(path, f"cannot be read ({str(error).splitlines()[0]})") from None
+        except (OSError, ValueError) as error:
+            raise _refused(path, f"cannot be read ({(str(error).splitlines() or ['no reason given'])[0]})") from None
         wanted = (rows, self.dim)
-        if not isinstance(found, np.ndarray) or (found.shape, found.dtype) != (wanted, np.float32):
-            had = f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else "no array"
-            raise _refused(path, f"holds {had}, wanted is float32 of shape {wanted}")
+        if (found.shape, found.dtype) != (wanted, np.float32):
+            raise _refused(path, f"holds {found.dtype} of shape {found.shape}, wanted is float32 of shape {wanted}")
         vectors = torch.from_numpy(found)
         if not _sound(vectors):
             raise _refused(path, "holds vectors that are not of length 1 (NaN, or changed since they were written)")
