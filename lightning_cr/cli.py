@@ -333,6 +333,9 @@ _NOISE = (
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # inside Lightning 2.6
     ".*The dirpath has changed from.*",  # a resumed run has a folder of its own
     ".*Be aware that when using `ckpt_path`.*",
+    ".*Using `DistributedSampler` with the dataloaders.*",  # a chunk that two ranks encode is scored once
+    r".*use `self\.log\('(bench/|headline).*",  # every rank has the scores of all
+    ".*Total length of `list` across ranks is zero.*",  # no benchmarks, which the report says
     r"(?s).*was deprecated in v4\.49\.0.*",  # LightningCLI 2.6 calls what jsonargparse 5 will drop
     r"(?s).*only one JsonargparseDeprecationWarning.*",
 )

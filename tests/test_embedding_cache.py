@@ -422,6 +422,22 @@ def test_a_limit_that_cuts_a_test_short_is_named(cli, command, capsys):
     assert "--trainer.limit_val_batches 0.5 let 10 batches" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "message"),
+    [
+        ("--trainer.limit_test_batches", "0", "--trainer.limit_test_batches 0 let 0 batches"),
+        ("--data.benchmarks", "{}", "name benchmarks in data.benchmarks"),
+    ],
+)
+def test_a_test_that_has_nothing_to_run_says_so(cli, command, capsys, flag, value, message):
+    assert cli(*command("nothing", flag, value)) == 0
+    said = capsys.readouterr()
+    assert said.out.strip().startswith("there are no scores to show")
+    assert message in said.out
+    assert said.out.count("\n") == 1
+    assert not said.err
+
+
 @pytest.mark.parametrize("stage", ["test", "validate"])
 def test_one_table_is_printed_and_not_lightnings(cli, command, capsys, stage):
     assert cli(*command("one", stage=stage)) == 0
@@ -444,6 +460,8 @@ def test_two_processes_give_the_bits_of_one(cli, tmp_path, root, command):
         run = [sys.executable, "-m", "lightning_cr", *map(str, both)]
         done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "self.log" not in done.stderr
+        assert "DistributedSampler" not in done.stderr
         same(tmp_path, "one", name)
         found, alone = results(tmp_path, name)[0], results(tmp_path, "one")[0]
         assert sorted(found["skipped"]) == sorted(alone["skipped"])

@@ -106,7 +106,7 @@ class EmbeddingCache:
 
         Args:
             key: Of the chunk.
-            vectors: ``(rows, D)`` fp32 on the CPU.
+            vectors: ``(rows, D)`` fp32 on the CPU; NaN for a picture that could not be read.
         """
         if not self._writes or not _sound(vectors):
             return

@@ -67,7 +67,7 @@ class EncodeChunk:
         images: ``(read, 3, S, S)`` uint8; None for captions, and where no picture could be read.
         tokens: ``(N, L)``; None for pictures.
         vectors: ``(N, D)`` fp32 from the cache; then there are neither images nor tokens.
-        key: Under which the vectors are to be kept; empty where they are not.
+        key: Under which the vectors are to be kept, if all could be read; empty where they are not.
         skipped: One line for each picture that could not be read.
         cut: ``(N,)`` bool, which captions are longer than the text tower's context, so that their end is cut off.
     """
@@ -157,7 +157,7 @@ class EncodeItems(Dataset[EncodeChunk]):
             try:
                 pixels.append(picture.pixels(self.preprocess))
             except DataError as error:
-                chunk.unread[number], chunk.key = True, ""
+                chunk.unread[number] = True
                 chunk.skipped.append(str(error))
         chunk.images = torch.stack(pixels) if pixels else None
 

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -56,6 +55,7 @@ class RunReport(Callback):
         self._mark: float | None = None
         self._folder: Path | None = None
         self._limit: float = -1
+        self._told = False
 
     # ---- state ---------------------------------------------------------------------------------------------------
 
@@ -85,6 +85,12 @@ class RunReport(Callback):
         """Makes sure that the run's folder can be written."""
         self._folder = run_folder(trainer)
         check_run_folder(self._folder)
+        self._told = False
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Says why a test has no scores where Lightning had nothing to run."""
+        if stage in ("test", "validate") and not self._told and trainer.is_global_zero:
+            print(_why_no_scores(trainer))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
@@ -125,10 +131,11 @@ class RunReport(Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints and writes the scores of a test, and every example."""
         measured, datamodule = getattr(pl_module, "measured", {}), getattr(trainer, "datamodule", None)
+        self._told = True
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         if not measured or datamodule is None:
-            print(_why_no_scores(trainer, trainer.limit_test_batches, trainer.num_test_batches))
+            print(_why_no_scores(trainer))
             return
         benchmarks, scoring = datamodule.benchmarks, datamodule.scoring
         print_measured(benchmarks, measured)
@@ -234,10 +241,11 @@ class RunReport(Callback):
         return True
 
     def _report_stage(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str, scores: Scores) -> None:
+        self._told = True
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         if not scores:
-            print(_why_no_scores(trainer, trainer.limit_val_batches, trainer.num_val_batches))
+            print(_why_no_scores(trainer))
             return
         print_scores(scores, title="Accuracy")
         _print_encoded(trainer, pl_module)
@@ -252,11 +260,13 @@ class RunReport(Callback):
             print(f"in {self._folder}: {stage}_results.json")
 
 
-def _why_no_scores(trainer: pl.Trainer, limit: float | None, batches: Sequence[float]) -> str:
-    data = getattr(trainer, "datamodule", None)
+def _why_no_scores(trainer: pl.Trainer) -> str:
+    """A limit that cut it short, or that there is nothing to score."""
+    flag = "limit_test_batches" if trainer.state.fn == "test" else "limit_val_batches"
+    limit, data = getattr(trainer, flag), getattr(trainer, "datamodule", None)
     if not getattr(data, "benchmarks", None) or limit in (None, 1.0):
         return "there are no scores to show; name benchmarks in data.benchmarks"
-    flag = "limit_test_batches" if trainer.state.fn == "test" else "limit_val_batches"
+    batches = trainer.num_test_batches if trainer.state.fn == "test" else trainer.num_val_batches
     return (
         f"there are no scores to show: --trainer.{flag} {limit} let {sum(batches):g} batches of pictures and captions"
         " through, and scores need all; leave it out"
