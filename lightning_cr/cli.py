@@ -143,7 +143,18 @@ class CompositionCLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Lightning's commands, and ``interpolate``; with the arguments that are not the user's."""
-        return LightningCLI.subcommands() | {"interpolate": {"model", "datamodule"}}
+        commands = LightningCLI.subcommands() | {"interpolate": {"model", "datamodule"}}
+        for name in ("validate", "test"):
+            commands[name] |= {"verbose"}
+        return commands
+
+    def validate(self, **given: Any) -> None:
+        """Lightning's, without its table of all that was logged: ours is beside it."""
+        self.trainer.validate(**given, verbose=False)
+
+    def test(self, **given: Any) -> None:
+        """Lightning's, without its table."""
+        self.trainer.test(**given, verbose=False)
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """A parser with our ``--config``."""
@@ -322,6 +333,9 @@ _NOISE = (
     ".*isinstance.treespec, LeafSpec.. is deprecated.*",  # inside Lightning 2.6
     ".*The dirpath has changed from.*",  # a resumed run has a folder of its own
     ".*Be aware that when using `ckpt_path`.*",
+    ".*Using `DistributedSampler` with the dataloaders.*",  # a chunk that two ranks encode is scored once
+    r".*use `self\.log\('(bench/|headline).*",  # every rank has the scores of all
+    ".*Total length of `list` across ranks is zero.*",  # no benchmarks, which the report says
     r"(?s).*was deprecated in v4\.49\.0.*",  # LightningCLI 2.6 calls what jsonargparse 5 will drop
     r"(?s).*only one JsonargparseDeprecationWarning.*",
 )

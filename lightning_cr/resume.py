@@ -18,6 +18,7 @@ _MAY_DIFFER = (
     "data.num_workers",
     "data.eval_batch_size",
     "data.benchmarks",
+    "data.embedding_cache",
     "data.negatives.cache",
     "data.source.init_args.max_skipped",
     "model.encoder.pretrained",  # the checkpoint's weights take their place

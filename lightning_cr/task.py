@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import lightning as pl
@@ -26,38 +25,9 @@ from lightning_cr.encoders.checkpoint import describe
 from lightning_cr.errors import CheckpointError, ConfigError, DataError
 from lightning_cr.losses.base import Loss
 from lightning_cr.negatives.image.base import FeatureNegatives
+from lightning_cr.optimizer import OptimizerConfig, warmup_cosine
 
-__all__ = ["CompositionTask", "OptimizerConfig"]
-
-
-@dataclass
-class OptimizerConfig:
-    """AdamW with linear warm-up and cosine decay to zero, as open_clip and the papers train.
-
-    Attributes:
-        lr: Learning rate at its peak.
-        weight_decay: Of matrices; 0 for gains, biases and the logit scale.
-        beta1: Decay of the mean of gradients.
-        beta2: Decay of the mean of squared gradients.
-        eps: Added to the root of the second mean.
-        warmup_steps: Steps to the peak, in equal parts of it.
-
-    Raises:
-        ConfigError: A value out of range.
-    """
-
-    lr: float = 1e-3
-    weight_decay: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.98
-    eps: float = 1e-6
-    warmup_steps: int = 50
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            limit, said = (1, "0 or more and below 1") if name.startswith("beta") else (math.inf, "0 or more")
-            if not 0 <= value < limit:
-                raise ConfigError(f"model.optimizer.{name} is {value}; it must be {said}")
+__all__ = ["CompositionTask"]
 
 
 class CompositionTask(pl.LightningModule):
@@ -94,7 +64,11 @@ class CompositionTask(pl.LightningModule):
         self.kinds: tuple[str, ...] | None = None
         self.scores: dict[str, Score] = {}
         """Scores of the last validation or test, by category."""
-        self._encoded: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self.cut_captions = 0
+        """Captions of the last validation or test that are longer than the text tower's context."""
+        self.from_cache = {"image": 0, "text": 0}
+        """Pictures and captions of it whose vectors were in the embedding cache."""
+        self._encoded: dict[str, list[Any]] = {}
         self.measured: dict[str, Measurement] = {}
         self._initial: list[Encoder] = []  # in a list: no module of this one, so neither trained nor in a checkpoint
 
@@ -233,29 +207,39 @@ class CompositionTask(pl.LightningModule):
         ]
         betas = (config.beta1, config.beta2)
         optimizer = AdamW([g for g in groups if g["params"]], lr=config.lr, betas=betas, eps=config.eps)
-        schedule = LambdaLR(optimizer, _warmup_cosine(config.warmup_steps, self.trainer.estimated_stepping_batches))
+        schedule = LambdaLR(optimizer, warmup_cosine(config.warmup_steps, self.trainer.estimated_stepping_batches))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # ---- validation ----------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
         """Forgets the embeddings of the last validation."""
-        self._encoded = {"image": [], "text": []}
-        self.full_captions = 0
+        self._encoded = {"image": [], "text": [], "cut": [], "found": []}
 
     def validation_step(self, chunk: EncodeChunk, batch_idx: int) -> None:
-        """Encodes some pictures or captions of the benchmarks."""
-        self._encoded[_room(chunk)].append(self._encode(chunk))
-        self.full_captions += chunk.full
+        """Encodes some pictures or captions of the benchmarks, unless their vectors are known."""
+        rows, vectors = self._encode(chunk)
+        self._encoded[chunk.room].append((rows, vectors))
+        if chunk.cut is not None:
+            self._encoded["cut"] += rows[chunk.cut.cpu()].tolist()
+        if chunk.vectors is not None:
+            self._encoded["found"] += [(chunk.room, row) for row in rows.tolist()]
+        elif chunk.key:
+            self.trainer.datamodule.cache.write(chunk.key, vectors)  # type: ignore[attr-defined]
 
     def on_validation_epoch_end(self) -> None:
         """Scores every benchmark on the embeddings of all ranks."""
         self._measure(NO_INTERVALS)
 
     def _measure(self, scoring: Scoring, likelihood: Mapping[str, float] | None = None) -> None:
-        benchmarks, suite = self.trainer.datamodule.benchmarks, self.trainer.datamodule.suite  # type: ignore[attr-defined]
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        benchmarks, suite = data.benchmarks, data.suite
         self.scores, self.measured = {}, {}
-        parts = distributed.gather_objects(self._encoded)
+        parts = distributed.gather_objects(self._encoded | {"skipped": list(data.skipped)})
+        data.skip(parts["skipped"])
+        # A chunk that fills up the last round of ranks is encoded twice.
+        self.cut_captions = len(set(parts["cut"]))
+        self.from_cache = dict.fromkeys(("image", "text"), 0) | Counter(room for room, _ in set(parts["found"]))
         image = _assemble(parts["image"], len(suite.pictures), self.encoder.dim)
         text = _assemble(parts["text"], len(suite.captions), self.encoder.dim)
         if image is not None and text is not None:  # a validation that is cut short by a limit measures nothing
@@ -285,10 +269,12 @@ class CompositionTask(pl.LightningModule):
 
     def predict_step(self, chunk: EncodeChunk, batch_idx: int) -> tuple[str, Tensor, Tensor]:
         """``("image" | "text", rows, unit vectors)``; NaN for a picture that could not be read."""
-        return _room(chunk), *self._encode(chunk)
+        return chunk.room, *self._encode(chunk)
 
     def _encode(self, chunk: EncodeChunk) -> tuple[Tensor, Tensor]:
         """Rows and their unit vectors, NaN for what could not be read."""
+        if chunk.vectors is not None:
+            return chunk.rows.cpu(), chunk.vectors.cpu()
         if chunk.tokens is not None:
             return chunk.rows.cpu(), _numbers(self.encoder.encode_text(chunk.tokens), "text")
         vectors = torch.full((len(chunk.rows), self.encoder.dim), torch.nan)
@@ -344,27 +330,8 @@ class CompositionTask(pl.LightningModule):
             )
 
 
-def _warmup_cosine(warmup: int, steps: float) -> Callable[[int], float]:
-    """Factor on the learning rate at a step: equal parts up to 1, then half a cosine to 0, or 1 if steps is inf.
-
-    A function and not an object, because LambdaLR would restore an object's number of steps over a longer run's.
-    """
-    warmup = int(min(warmup, steps))
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / warmup
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-
-    return factor
-
-
 def _averages(trainer: pl.Trainer) -> bool:
     return any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
-
-
-def _room(chunk: EncodeChunk) -> str:
-    return "image" if chunk.tokens is None else "text"
 
 
 def _numbers(vectors: Tensor, tower: str) -> Tensor:

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lightning_cr"
 LEVELS = [
-    {"errors", "batch", "distributed", "files", "images", "language_models"},
+    {"errors", "batch", "distributed", "files", "images", "language_models", "optimizer"},
     {"losses", "negatives", "encoders"},
     {"scenes"},
     {"benchmarks"},

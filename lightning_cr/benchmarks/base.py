@@ -102,6 +102,14 @@ class Picture(Protocol):
         """
         ...
 
+    def content(self) -> bytes:
+        """What decides the pixels beside the preprocessing, wherever the picture lies; nothing is decoded.
+
+        Raises:
+            DataError: It cannot be read.
+        """
+        ...
+
 
 class Pictures(Protocol):
     """Held-out pictures with their captions, as a data source offers them."""

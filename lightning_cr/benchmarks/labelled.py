@@ -90,7 +90,7 @@ class ArrayPicture:
 
     def __init__(self, array: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
         self.array = array
-        self._content = hashlib.sha256(f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes()).hexdigest()
+        self._content = hashlib.sha256(f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes()).digest()
 
     def __hash__(self) -> int:
         return hash(self._content)
@@ -98,7 +98,7 @@ class ArrayPicture:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ArrayPicture) and self._content == other._content
 
-    def content(self) -> str:
+    def content(self) -> bytes:
         """SHA-256 of shape and numbers, which decide the pixels."""
         return self._content
 

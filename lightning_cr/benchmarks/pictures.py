@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.encoders.preprocess import resize_and_crop
+from lightning_cr.files import reason
 from lightning_cr.images import UnreadableImage, read_image
 
 __all__ = ["PictureFile"]
@@ -42,3 +44,16 @@ class PictureFile:
                 )
             image = image.crop(self.box)
         return resize_and_crop(image, preprocess, None)
+
+    def content(self) -> bytes:
+        """Digest of the file, and the rectangle.
+
+        Raises:
+            UnreadableImage: The file cannot be read.
+        """
+        try:
+            with self.path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise UnreadableImage(f"cannot read the image {self.path}: {reason(error)}; fetch it again") from None
+        return f"{digest} {self.box}".encode()

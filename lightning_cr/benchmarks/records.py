@@ -7,14 +7,14 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
-from lightning_cr.benchmarks.averages import Average, Mean, Precision
+from lightning_cr.benchmarks.averages import Average, Interpolation, Mean, Precision
 from lightning_cr.benchmarks.base import Benchmark, Judged, Measurement, Scoring
 from lightning_cr.benchmarks.labelled import Labelled
 from lightning_cr.errors import DataError
@@ -173,6 +173,8 @@ def _lack(results: Any) -> str:
 
 
 def _is_average(written: Any) -> bool:
+    if isinstance(written, dict) and "precision" in written:
+        return isinstance(written["precision"], str) and written.get("interpolation") in get_args(Interpolation)
     if isinstance(written, dict):
         parts = written.get("mean")
         return isinstance(written.get("complete"), bool) and isinstance(parts, list) and all(map(_is_average, parts))

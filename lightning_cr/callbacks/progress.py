@@ -14,12 +14,16 @@ from lightning_cr.callbacks.throughput import THROUGHPUT
 
 __all__ = ["Progress"]
 
+_MEASURING = 10.0  # seconds between two lines of a test
+
 
 class Progress(TQDMProgressBar):
     """Shows step, loss, samples per second and the time left.
 
     On a terminal it is tqdm's bar, over the whole run and not over one epoch. Elsewhere (a log file, a pipe) a bar
     would write a line a step, so there is one plain line each twentieth of the run, and at least one every ``seconds``.
+    ``validate`` and ``test`` have a bar of their own, or a line every ten seconds; their batches are of pictures first,
+    then of captions, so that the time left is no more than a guess.
 
     Args:
         refresh_rate: Steps between two updates of the bar; 0 shows nothing.
@@ -66,8 +70,7 @@ class Progress(TQDMProgressBar):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the bar at the step where the run begins or goes on."""
         super().on_train_start()
-        self._first = self._reported = trainer.fit_loop.total_batch_idx + 1
-        self._began = self._spoke = time.monotonic()
+        self._begin(trainer.fit_loop.total_batch_idx + 1)
         bar = self.train_progress_bar
         bar.total = _batches(trainer)
         bar.initial = bar.n = self._first
@@ -86,8 +89,40 @@ class Progress(TQDMProgressBar):
             bar.n = done
             bar.set_postfix(self.get_metrics(trainer, pl_module))
         elif self.plain and self._due(done, total):
-            self._say(self._line(done, total, self.get_metrics(trainer, pl_module)))
+            self._say(self._line("step", done, total, self.get_metrics(trainer, pl_module)))
             self._reported, self._spoke = done, time.monotonic()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Opens the bar."""
+        super().on_validation_start(trainer, pl_module)
+        if trainer.state.fn == "validate":
+            self._begin(0)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *given: Any) -> None:
+        """Moves the bar, or writes a line if it is time and nothing is trained."""
+        super().on_validation_batch_end(trainer, *given)
+        if trainer.state.fn == "validate":
+            self._measured(trainer.validate_loop)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Opens the bar."""
+        super().on_test_start(trainer, pl_module)
+        self._begin(0)
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *given: Any) -> None:
+        """Moves the bar, or writes a line if it is time."""
+        super().on_test_batch_end(trainer, *given)
+        self._measured(trainer.test_loop)
+
+    def _begin(self, first: int) -> None:
+        self._first = self._reported = first
+        self._began = self._spoke = time.monotonic()
+
+    def _measured(self, loop: Any) -> None:
+        done, total = loop.batch_progress.current.processed, int(sum(loop.max_batches))
+        if self.plain and time.monotonic() - self._spoke >= min(self.seconds, _MEASURING):
+            self._say(self._line("batch", done, total, {}))
+            self._spoke = time.monotonic()
 
     def _due(self, done: int, total: int | None) -> bool:
         if done == total or done == self._first + 1:
@@ -96,8 +131,8 @@ class Progress(TQDMProgressBar):
             return True
         return total is not None and done - self._reported >= max(1, total // 20)
 
-    def _line(self, done: int, total: int | None, metrics: dict[str, Any]) -> str:
-        parts = [f"step {done}" if total is None else f"step {done}/{total} ({done / total:.0%})"]
+    def _line(self, what: str, done: int, total: int | None, metrics: dict[str, Any]) -> str:
+        parts = [f"{what} {done}" if total is None else f"{what} {done}/{total} ({done / total:.0%})"]
         parts += [f"{value} {name}" if name == "samples/s" else f"{name} {value}" for name, value in metrics.items()]
         spent = time.monotonic() - self._began
         if total is not None:

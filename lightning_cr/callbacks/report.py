@@ -55,6 +55,7 @@ class RunReport(Callback):
         self._mark: float | None = None
         self._folder: Path | None = None
         self._limit: float = -1
+        self._told = False
 
     # ---- state ---------------------------------------------------------------------------------------------------
 
@@ -84,6 +85,12 @@ class RunReport(Callback):
         """Makes sure that the run's folder can be written."""
         self._folder = run_folder(trainer)
         check_run_folder(self._folder)
+        self._told = False
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Says why a test has no scores where Lightning had nothing to run."""
+        if stage in ("test", "validate") and not self._told and trainer.is_global_zero:
+            print(_why_no_scores(trainer))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
@@ -111,7 +118,7 @@ class RunReport(Callback):
         """Takes the scores."""
         scores = as_scores(getattr(pl_module, "scores", {}))
         if trainer.state.fn == "validate":
-            self._report_stage(trainer, "validate", scores)
+            self._report_stage(trainer, pl_module, "validate", scores)
         elif trainer.sanity_checking:
             # A check of a few batches scores what it did not encode: that is no "before".
             if self.before is None and list(trainer.num_sanity_val_batches) == list(trainer.num_val_batches):
@@ -124,13 +131,15 @@ class RunReport(Callback):
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints and writes the scores of a test, and every example."""
         measured, datamodule = getattr(pl_module, "measured", {}), getattr(trainer, "datamodule", None)
+        self._told = True
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         if not measured or datamodule is None:
-            print("there are no scores to show; name benchmarks in data.benchmarks")
+            print(_why_no_scores(trainer))
             return
         benchmarks, scoring = datamodule.benchmarks, datamodule.scoring
         print_measured(benchmarks, measured)
+        _print_encoded(trainer, pl_module)
         if self._folder is None:
             return
         results = {
@@ -139,7 +148,8 @@ class RunReport(Callback):
             "model": _described(pl_module),
             "precision": str(trainer.precision),
             "scoring": asdict(scoring),
-            "captions cut to the context or just filling it": getattr(pl_module, "full_captions", 0),
+            "captions cut to the context": getattr(pl_module, "cut_captions", 0),
+            "from the embedding cache": getattr(pl_module, "from_cache", {}),
             "skipped": list(datamodule.skipped),
             "versions": _versions(),
         }
@@ -230,13 +240,15 @@ class RunReport(Callback):
         draw_samples(path, score_examples(pl_module.encoder, batch, pl_module.device))
         return True
 
-    def _report_stage(self, trainer: pl.Trainer, stage: str, scores: Scores) -> None:
+    def _report_stage(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str, scores: Scores) -> None:
+        self._told = True
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         if not scores:
-            print("there are no scores to show; name benchmarks in data.benchmarks")
+            print(_why_no_scores(trainer))
             return
         print_scores(scores, title="Accuracy")
+        _print_encoded(trainer, pl_module)
         if self._folder is not None:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -246,6 +258,33 @@ class RunReport(Callback):
                     f"could not write {stage}_results.json into {self._folder} ({reason(error)})"
                 ) from error
             print(f"in {self._folder}: {stage}_results.json")
+
+
+def _why_no_scores(trainer: pl.Trainer) -> str:
+    """A limit that cut it short, or that there is nothing to score."""
+    flag = "limit_test_batches" if trainer.state.fn == "test" else "limit_val_batches"
+    limit, data = getattr(trainer, flag), getattr(trainer, "datamodule", None)
+    if not getattr(data, "benchmarks", None) or limit in (None, 1.0):
+        return "there are no scores to show; name benchmarks in data.benchmarks"
+    batches = trainer.num_test_batches if trainer.state.fn == "test" else trainer.num_val_batches
+    return (
+        f"there are no scores to show: --trainer.{flag} {limit} let {sum(batches):g} batches of pictures and captions"
+        " through, and scores need all; leave it out"
+    )
+
+
+def _print_encoded(trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    """Says which captions were cut, and what did not need to be encoded."""
+    data: Any = getattr(trainer, "datamodule", None)
+    if cut := getattr(pl_module, "cut_captions", 0):
+        print(f"{cut:,} captions are longer than the text tower's context: their ends were cut off")
+    if getattr(data, "cache", None) is not None:
+        found: Any = pl_module.from_cache
+        pictures, captions = len(data.suite.pictures), len(data.suite.captions)
+        print(
+            f"from the embedding cache: {found['image']:,} of {pictures:,} pictures, {found['text']:,} of {captions:,}"
+            f" captions, in {data.cache.folder}"
+        )
 
 
 def _described(pl_module: pl.LightningModule) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from lightning_cr import distributed
 from lightning_cr.batch import Batch
 from lightning_cr.benchmarks.base import Benchmark, Scoring
+from lightning_cr.benchmarks.embedding_cache import EmbeddingCache
 from lightning_cr.benchmarks.suite import EncodeChunk, EncodeItems, Suite
 from lightning_cr.data.base import Source, Split
 from lightning_cr.data.collate import Collate, Prepared, TrainingSamples
@@ -48,6 +49,12 @@ class CompositionData(pl.LightningDataModule):
         trained_on: What the model was trained on, for a test to say how many pictures of each benchmark are among
             these, by COCO's numbers; none is left out. Folders of pictures, ``captions_*.json``, ``instances_*.json``,
             ``dataset_coco.json`` (its training splits) or JSON lists that name pictures; relative to ``root``.
+        embedding_cache: Folder where ``test`` and ``validate`` keep vectors of pictures and captions, and find those
+            that the same weights gave before; None encodes all anew. A fit, whose weights move, does not use it.
+
+    Attributes:
+        skipped: One line for each input that could not be used.
+        cache: The embedding cache of the weights at hand, where there is one.
 
     Raises:
         ConfigError: A number out of range, positives of a source that has none, or a training split smaller than one
@@ -68,6 +75,7 @@ class CompositionData(pl.LightningDataModule):
         positives: Literal[0, 1] = 0,
         scoring: Scoring = Scoring(),  # noqa: B008 (never changed in place)
         trained_on: list[str] = [],  # noqa: B006 (read only)
+        embedding_cache: str | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -88,7 +96,9 @@ class CompositionData(pl.LightningDataModule):
         self.positives = positives
         self.scoring = scoring
         self.trained_on = trained_on
+        self.embedding_cache = Path(embedding_cache).expanduser() if embedding_cache else None
         self.skipped: dict[str, None] = {}
+        self.cache: EmbeddingCache | None = None
         self._opened: tuple[Split, Split] | None = None
         self._corpus: AnnotatedCorpus | None = None
         self._loader: ResumableLoader | None = None
@@ -114,7 +124,7 @@ class CompositionData(pl.LightningDataModule):
             if self.negatives.lexicon is None:
                 self.negatives = replace(self.negatives, lexicon=self.source.lexicon)
             self._opened = self.source.open(self.root, self.preprocess, self.seed)
-            self._skip(self.source.skipped)
+            self.skip(self.source.skipped)
             for benchmark in self.benchmarks.values():
                 benchmark.open(self.root, self.preprocess, self.held_out)
             if stage == "test" and self.trained_on:
@@ -224,6 +234,7 @@ class CompositionData(pl.LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader[EncodeChunk]]:
         """The pictures and captions of all benchmarks, each once, in chunks; none where there is nothing to measure."""
+        self.cache = self._open_cache()
         reads_files = any(benchmark.reads_files for benchmark in self.benchmarks.values())
         return [self._encode_loader(self.suite, reads_files)] if self.benchmarks else []
 
@@ -235,13 +246,22 @@ class CompositionData(pl.LightningDataModule):
 
         self.predicted = HeldOutRetrieval()
         self.predicted.open(self.root, self.preprocess, self.held_out)
+        self.cache = None
         return self._encode_loader(Suite({"predicted": self.predicted}), self.predicted.reads_files)
 
     def _encode_loader(self, suite: Suite, reads_files: bool) -> DataLoader[EncodeChunk]:
         return DataLoader(
-            EncodeItems(suite, self.tokenizer, self.preprocess, self.eval_batch_size),
+            EncodeItems(suite, self.tokenizer, self.preprocess, self.eval_batch_size, self.cache),
             batch_size=None,
             num_workers=self.num_workers if reads_files else 0,
+        )
+
+    def _open_cache(self) -> EmbeddingCache | None:
+        # When the loaders are made a checkpoint has been loaded, and interpolate has set its weights.
+        if self.embedding_cache is None or self.trainer is None or self.trainer.state.fn == "fit":
+            return None
+        return EmbeddingCache(
+            self.embedding_cache, self._encoder, str(self.trainer.precision), self.trainer.strategy.root_device
         )
 
     def examples(self, count: int) -> tuple[Batch, list[Prepared]]:
@@ -255,10 +275,15 @@ class CompositionData(pl.LightningDataModule):
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Counts what could not be read, in the main process, and stops past the limit."""
         if isinstance(batch, (Batch, EncodeChunk)):
-            self._skip(batch.skipped)
+            self.skip(batch.skipped)
         return batch
 
-    def _skip(self, lines: Iterable[str]) -> None:
+    def skip(self, lines: Iterable[str]) -> None:
+        """Counts inputs that cannot be used, by their lines.
+
+        Raises:
+            DataError: They are more than ``data.source.max_skipped``.
+        """
         self.skipped |= dict.fromkeys(lines)
         limit = self.source.max_skipped
         if len(self.skipped) > limit:

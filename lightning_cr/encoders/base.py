@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Encoder", "EncoderConfig", "Preprocess", "Tokenizer", "tokenize"]
+__all__ = ["Encoder", "EncoderConfig", "Preprocess", "Tokenizer", "is_cut", "tokenize"]
 
 LOG_SCALE_LIMIT = 4.6052  # ln 100: CLIP's clamp of the logarithm of the logit scale
 
@@ -59,8 +59,8 @@ class Tokenizer(Protocol):
     shortens: bool
     """Whether columns that hold only padding may be cut without changing an embedding."""
 
-    def __call__(self, texts: Sequence[str]) -> Tensor:
-        """``(N, context_length)`` int64, truncated and padded with ``pad_id``."""
+    def __call__(self, texts: Sequence[str], context_length: int | None = None) -> Tensor:
+        """``(N, context_length)`` int64, truncated and padded with ``pad_id``; the tower's own length unless given."""
         ...
 
 
@@ -71,6 +71,18 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
         return tokens
     used = (tokens != tokenizer.pad_id).any(dim=0).nonzero()
     return tokens[:, : int(used[-1]) + 1]
+
+
+def is_cut(tokenizer: Tokenizer, texts: Sequence[str], tokens: Tensor) -> Tensor:
+    """``(N,)`` bool, which texts lose something: one column more would hold one token more.
+
+    Args:
+        tokenizer: That of the tower.
+        texts: N texts.
+        tokens: ``(N, context_length)``, what it gives for them.
+    """
+    roomier = tokenizer(texts, tokens.shape[1] + 1)
+    return (roomier != tokenizer.pad_id).sum(1) > (tokens != tokenizer.pad_id).sum(1)
 
 
 @dataclass(frozen=True)

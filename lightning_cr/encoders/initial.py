@@ -13,7 +13,7 @@ from lightning_cr.encoders.base import Encoder, EncoderConfig
 from lightning_cr.encoders.build import build_encoder
 from lightning_cr.errors import CheckpointError
 
-__all__ = ["Start"]
+__all__ = ["Start", "fingerprint"]
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Start:
                 encoder = build_encoder(replace(config, pretrained=self.pretrained, gradient_checkpointing=False))
             except CheckpointError as error:
                 raise CheckpointError(f"the weights that the run began with are needed, but {error}") from error
-        found = _fingerprint(encoder)
+        found = fingerprint(encoder)
         if self.fingerprint not in ("", found):
             raise CheckpointError(
                 f"the weights that the run began with are needed, but '{self.pretrained}' holds others now; put them"
@@ -59,14 +59,15 @@ class Start:
 
     def seen(self, encoder: Encoder) -> None:
         """Takes the digest of the initial weights, by which others in their place are noticed."""
-        self.fingerprint = _fingerprint(encoder)
+        self.fingerprint = fingerprint(encoder)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds of it."""
         return asdict(self)
 
 
-def _fingerprint(encoder: Encoder) -> str:
+def fingerprint(encoder: Encoder) -> str:
+    """Digest of the weights by name."""
     digest = hashlib.blake2b(digest_size=16)
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode())

@@ -26,11 +26,11 @@ class OpenClipTokenizer:
         self.shortens = shortens
         self.context_length = int(tokenizer.context_length)
 
-    def __call__(self, texts: Sequence[str]) -> Tensor:
+    def __call__(self, texts: Sequence[str], context_length: int | None = None) -> Tensor:
         """``(N, context_length)`` int64, truncated and padded with ``pad_id``; N may be 0."""
         if not texts:  # Hugging Face's tokenizers refuse an empty list
-            return torch.zeros(0, self.context_length, dtype=torch.long)
-        tokens: Tensor = self.tokenizer(list(texts))
+            return torch.zeros(0, context_length or self.context_length, dtype=torch.long)
+        tokens: Tensor = self.tokenizer(list(texts), context_length)
         return tokens
 
     @classmethod

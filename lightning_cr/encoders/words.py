@@ -59,14 +59,15 @@ class WordTokenizer:
         self.digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
         self._ids = {word: FIRST_WORD + index for index, word in enumerate(words)}
 
-    def __call__(self, texts: Sequence[str]) -> Tensor:
+    def __call__(self, texts: Sequence[str], context_length: int | None = None) -> Tensor:
         """``(N, context_length)`` int64; a long caption loses its last words, never its end token."""
-        return torch.tensor([self._row(text) for text in texts], dtype=torch.long).reshape(-1, self.context_length)
+        columns = context_length or self.context_length
+        return torch.tensor([self._row(text, columns) for text in texts], dtype=torch.long).reshape(-1, columns)
 
     def unknown(self, text: str) -> list[str]:
         """The words of a caption that the vocabulary lacks."""
         return [word for word in WORD.findall(text.lower()) if word not in self._ids]
 
-    def _row(self, text: str) -> list[int]:
-        ids = [self._ids.get(word, UNKNOWN) for word in WORD.findall(text.lower())[: self.context_length - 2]]
-        return [START, *ids, self.end_id] + [PAD] * (self.context_length - 2 - len(ids))
+    def _row(self, text: str, columns: int) -> list[int]:
+        ids = [self._ids.get(word, UNKNOWN) for word in WORD.findall(text.lower())[: columns - 2]]
+        return [START, *ids, self.end_id] + [PAD] * (columns - 2 - len(ids))

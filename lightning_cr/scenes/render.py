@@ -30,6 +30,10 @@ class RenderedScene:
         """``(3, S, S)`` uint8, drawn in the encoder's own size."""
         return to_tensor(render(self.scene, preprocess.size))
 
+    def content(self) -> bytes:
+        """The scene graph in words."""
+        return repr(self.scene).encode()
+
 
 def render(scene: Scene, size: int) -> Image.Image:
     """Draws a scene.

@@ -1,4 +1,5 @@
 import io
+import re
 import sys
 import time
 
@@ -97,3 +98,27 @@ def test_a_run_without_an_end_has_no_time_left(tmp_path, capsys):
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("step")]
     assert lines
     assert not any("left" in line or "/" in line.split("samples/s")[0].split("  ")[0] for line in lines)
+
+
+@pytest.mark.parametrize("stage", ["test", "validate"])
+def test_measuring_has_lines_with_the_time_left(tmp_path, capsys, stage):
+    run = trainer(tmp_path, [Progress(seconds=0.0)], enable_progress_bar=True)
+    getattr(run, stage)(TinyTask(), datamodule=TinyData(), verbose=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ") for line in lines] == [
+        [f"batch {n}/3 ({share}%)", "0:00 left"] for n, share in ((1, 33), (2, 67), (3, 100))
+    ]
+
+
+def test_a_quick_test_writes_no_line(tmp_path, capsys):
+    trainer(tmp_path, [Progress()], enable_progress_bar=True).test(TinyTask(), datamodule=TinyData(), verbose=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_terminal_gets_a_bar_with_the_time_left_while_measuring(tmp_path, monkeypatch):
+    screen = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", screen)
+    run = trainer(tmp_path, [Progress(plain=False)], enable_progress_bar=True)
+    run.test(TinyTask(), datamodule=TinyData(), verbose=False)
+    last = [part for part in screen.getvalue().split("\r") if part.startswith("Testing")][-1]
+    assert re.search(r"\| 1/1 \[00:00<00:00,", last)

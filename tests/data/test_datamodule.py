@@ -15,8 +15,8 @@ from lightning_cr.errors import DataError
 class Lengths:
     pad_id, shortens = 0, False
 
-    def __call__(self, texts):
-        return torch.tensor([[len(text)] for text in texts])
+    def __call__(self, texts, context_length=1):
+        return torch.tensor([[len(text)] + [0] * (context_length - 1) for text in texts])
 
 
 def data(root, source=None, **options):
