@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 
-from lightning_cr.negatives.text.adding import AddingRule, Offers, entry_of, mixed
+from lightning_cr.negatives.text.adding import AddingRule, Place, entry_of
 from lightning_cr.negatives.text.base import AnnotatedCaption
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.fluent import plain_words
 from lightning_cr.negatives.text.lengths import Addition
 from lightning_cr.negatives.text.lexicon import Concept
+from lightning_cr.negatives.text.offers import Offers, mixed
 from lightning_cr.negatives.text.reading import NounPhrase, Reading, read
 from lightning_cr.negatives.text.swapping import NOT_THINGS, is_movable
 
@@ -64,8 +66,6 @@ _FEWEST = 5
 _PRIOR = 20.0
 """Mentions that what follows all things of a sort is worth against what follows a noun."""
 
-_DRAWN = 3
-
 
 class AddObject(AddingRule):
     """SugarCrepe's add_obj: puts "and a dog", "with a ball" or "near a tree" behind a thing.
@@ -76,9 +76,10 @@ class AddObject(AddingRule):
     named with a thing of the caption, nor a place that goes with one. Options: :class:`FluentRule`.
     """
 
+    settled = True
+
     def __init__(self, *, coverage: float = 0.2) -> None:
         super().__init__(coverage=coverage)
-        self._offers: dict[str, Offers[tuple[str, str]]] = {}
         self._usual: dict[str, set[str]] = {}
 
     def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
@@ -124,27 +125,23 @@ class AddObject(AddingRule):
             )
         super().learn(context, captions)
 
-    def additions(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
-        """Some things behind each thing."""
-        things, names = reading.things, reading.names
-        missing = self._missing(things)
-        for thing in things:
-            if thing.head is None or thing.head_word in NOT_THINGS or not is_movable(thing, reading):
-                continue
-            fits = _room(thing, reading)
-            if fits is None:
-                continue
-            if not self._offers:
-                if thing.head.alternatives and fits("and"):
-                    other = rng.choice(thing.head.alternatives)
-                    unit = f"and a {other.name}" if other.number == "count" else f"and {other.name}"
-                    if missing(other.name, names):
-                        yield Addition(thing.end, unit)
-                continue
+    def places(self, reading: Reading) -> Iterator[Place]:
+        """Behind each thing."""
+        missing = self._missing(reading.things)
+        for thing, fits in _followed(reading):
             offers = self._offers.get(thing.head_word)
-            for (unit, noun), share in offers.draw(rng, _DRAWN) if offers else ():
-                if fits(unit.partition(" ")[0]) and missing(noun, names):
-                    yield Addition(thing.end, unit, share)
+            if offers is not None:
+                yield thing.end, offers, partial(_admits, fits, missing, reading.names)
+
+    def unlearned(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
+        """A thing behind each thing."""
+        missing = self._missing(reading.things)
+        for thing, fits in _followed(reading):
+            if thing.head is not None and thing.head.alternatives and fits("and"):
+                other = rng.choice(thing.head.alternatives)
+                unit = f"and a {other.name}" if other.number == "count" else f"and {other.name}"
+                if missing(other.name, reading.names):
+                    yield Addition(thing.end, unit)
 
     def _missing(self, things: Sequence[NounPhrase]) -> Callable[..., bool]:
         """Tells whether no thing of a caption is, may be, or usually brings along the thing that a noun names."""
@@ -169,6 +166,13 @@ class AddObject(AddingRule):
             return all(head.name not in found for found in brought)
 
         return missing
+
+
+def _admits(
+    fits: Callable[[str], bool], missing: Callable[..., bool], names: Container[str], choice: tuple[str, str]
+) -> bool:
+    unit, noun = choice
+    return fits(unit.partition(" ")[0]) and missing(noun, names)
 
 
 def _sort(thing: NounPhrase) -> str:
@@ -199,6 +203,15 @@ def _joiner(first: NounPhrase, second: NounPhrase, reading: Reading) -> str:
         token.tag in _JOINING or token.text.lower() in _INSIDE_JOINERS for token in tokens[first.end : second.start]
     )
     return " ".join(between) if joins else ""
+
+
+def _followed(reading: Reading) -> Iterator[tuple[NounPhrase, Callable[[str], bool]]]:
+    """The things behind which something can be put; see :func:`_room`."""
+    for thing in reading.things:
+        if thing.head is not None and thing.head_word not in NOT_THINGS and is_movable(thing, reading):
+            fits = _room(thing, reading)
+            if fits is not None:
+                yield thing, fits
 
 
 def _room(thing: NounPhrase, reading: Reading) -> Callable[[str], bool] | None:
