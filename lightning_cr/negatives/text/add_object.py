@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
 
 from lightning_cr.negatives.text.adding import AddingRule, Place, entry_of
@@ -127,23 +127,23 @@ class AddObject(AddingRule):
 
     def places(self, reading: Reading) -> Iterator[Place]:
         """Behind each thing."""
-        missing = self._missing(reading.things)
+        missing = self._missing(reading.things, reading.names)
         for thing, fits in _followed(reading):
             offers = self._offers.get(thing.head_word)
             if offers is not None:
-                yield thing.end, offers, partial(_admits, fits, missing, reading.names)
+                yield thing.end, offers, partial(_admits, fits, missing)
 
     def unlearned(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
         """A thing behind each thing."""
-        missing = self._missing(reading.things)
+        missing = self._missing(reading.things, reading.names)
         for thing, fits in _followed(reading):
             if thing.head is not None and thing.head.alternatives and fits("and"):
                 other = rng.choice(thing.head.alternatives)
                 unit = f"and a {other.name}" if other.number == "count" else f"and {other.name}"
-                if missing(other.name, reading.names):
+                if missing(other.name):
                     yield Addition(thing.end, unit)
 
-    def _missing(self, things: Sequence[NounPhrase]) -> Callable[..., bool]:
+    def _missing(self, things: Sequence[NounPhrase], named: Container[str] = ()) -> Callable[[str], bool]:
         """Tells whether no thing of a caption is, may be, or usually brings along the thing that a noun names."""
         tables = self.lexicon.tables
         usual = self._usual.get
@@ -154,25 +154,24 @@ class AddObject(AddingRule):
                 heads.setdefault(thing.head.group, []).append(thing.head)
                 brought += [found for found in (usual(thing.head.name), usual(f"[{thing.head.group}]")) if found]
 
-        def missing(noun: str, named: Container[str] = ()) -> bool:
+        @cache
+        def missing(noun: str) -> bool:
             # Looked up anew, since concepts are not the same objects after a worker has read the lexicon again.
             entry = entry_of(noun, tables)
             head = entry.thing if entry else None
             if head is None or head.name in named:
                 return False
-            for there in heads.get(head.group, ()):
-                if head not in there.alternatives:
-                    return False
-            return all(head.name not in found for found in brought)
+            name = head.name
+            if any([head not in there.alternatives for there in heads.get(head.group, ())]):
+                return False
+            return not any([name in found for found in brought])
 
         return missing
 
 
-def _admits(
-    fits: Callable[[str], bool], missing: Callable[..., bool], names: Container[str], choice: tuple[str, str]
-) -> bool:
+def _admits(fits: Callable[[str], bool], missing: Callable[[str], bool], choice: tuple[str, str]) -> bool:
     unit, noun = choice
-    return fits(unit.partition(" ")[0]) and missing(noun, names)
+    return fits(unit.partition(" ")[0]) and missing(noun)
 
 
 def _sort(thing: NounPhrase) -> str:
@@ -225,6 +224,7 @@ def _room(thing: NounPhrase, reading: Reading) -> Callable[[str], bool] | None:
     agrees = not any([token.tag in ("VBZ", "VBP") for token in tokens[thing.end : thing.end + _CLAUSE]])
     acts = behind.endswith("ing")  # "sitting on a bed walking"
 
+    @cache
     def fits(joiner: str) -> bool:
         if joiner == "and":
             return agrees

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
@@ -21,6 +21,8 @@ from lightning_cr.negatives.text.reading import Reading, read
 __all__ = ["AddingRule", "Place", "entry_of"]
 
 _ARTICLES = frozenset(("a", "an"))
+
+_REMEMBERED = 50_000
 
 _Admits = Callable[[Any], bool]
 Place = tuple[int, Offers[Any], _Admits]
@@ -142,19 +144,24 @@ class AddingRule(FluentRule):
                 end = token.start  # the article before it changed
                 while end > start and text[end - 1].isspace() and new[end - 1 + added] == text[end - 1]:
                     end -= 1
-        return replace(negative, original="", start=start, end=end)
+        return Negative(new, kind, "", negative.replacement, start, end)
 
 
 def _edit(addition: Addition, reading: Reading) -> Edit:
     """The addition as an edit of the token behind it, or at the end of the caption, of the one before."""
-    words = addition.words.split()
-    text = " ".join(
-        article(following) if word == "a" else word for word, following in zip(words, [*words[1:], ""], strict=True)
-    )
-    at = addition.at
+    text, at = _written(addition.words), addition.at
     known, tokens = reading.words, reading.caption.tokens
     # What is written before the token would be set right too, though the author wrote it so ("an demolished building").
     slip = 1 < at < len(known) and known[at - 2] in _ARTICLES and known[at - 2] != article(known[at - 1])
     if at == 0 or known[at - 1] in _ARTICLES or (slip and tokens[at - 1].end < tokens[at].start):
         return Edit(((at, at + 1, (text, (at, at + 1))),), "", text)
     return Edit(((at - 1, at, ((at - 1, at), text)),), "", text)
+
+
+@lru_cache(_REMEMBERED)
+def _written(words: str) -> str:
+    """The words with "an" where it belongs."""
+    every = words.split()
+    return " ".join(
+        article(following) if word == "a" else word for word, following in zip(every, [*every[1:], ""], strict=True)
+    )

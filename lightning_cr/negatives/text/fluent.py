@@ -12,7 +12,7 @@ from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.drawing import drawn, shares
-from lightning_cr.negatives.text.flows import Flow, balance_flows
+from lightning_cr.negatives.text.flows import Flow, balance_flows, weigh
 from lightning_cr.negatives.text.inflection import article
 from lightning_cr.negatives.text.ngrams import NGrams
 from lightning_cr.negatives.text.reading import Reading, read
@@ -144,8 +144,7 @@ class FluentRule(TextRule):
         """Those of some edits that are drawn at all, and the sums of their shares."""
         if self._ngrams is None:
             return [], []
-        weights = [flow.weight(self._factors) for flow in self._flows(reading, found, self._ngrams)]
-        kept, uppers = shares(weights, self._reluctance)
+        kept, uppers = shares(weigh(self._flows(reading, found, self._ngrams), self._factors), self._reluctance)
         return [found[at] for at in kept], uppers
 
     def _flows(self, reading: Reading, edits: Iterable[Edit], ngrams: NGrams) -> list[Flow]:
