@@ -25,6 +25,7 @@ from lightning_cr.negatives.text import (
     compiled,
 )
 from lightning_cr.negatives.text.drawing import WHOLE, drawn, enough, shares
+from lightning_cr.negatives.text.offers import ByOffer, Offered, Offers
 from tests.negatives.text.corpora import PLACES, QUALITIES, VARIED, learned, made_of
 
 DATA = Path(os.environ.get("LIGHTNING_CR_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
@@ -391,3 +392,26 @@ def test_shares():
     asked = random.Random(0)
     assert drawn([], asked) == 0
     assert asked.random() == random.Random(0).random(), "nothing is asked where there is nothing"
+
+
+def test_what_is_put_up_where_shares_add_up_to_less_than_one():
+    offers = Offers({word: count for word, count in zip("abcdef", (9, 7, 5, 5, 3, 1), strict=True)})
+    offers.sums = [0.5 * share for share in offers.sums]  # rounding leaves a little out; here it is a half
+    numbers, weights, reluctance = [0, 2, 5], [0.3, 0.0001, 2.0], 1.0
+    few = Offered(offers, numbers, weights, [None] * 3)
+    by_offer = ByOffer()
+    by_offer.add(None)
+    by_offer.add((reluctance, [few, Offered(offers, [], [], []), few]))
+    count = Counter()
+    for seed in range(3000):
+        one, other = random.Random(seed), random.Random(seed)
+        up = [(place, number) for place in range(3) for number in offers.draw(one)]
+        those = [3 * (place // 2) + numbers.index(number) for place, number in up if place != 1 and number in numbers]
+        kept, uppers = shares([weights[at % 3] for at in those], reluctance)
+        at = drawn(uppers, one)
+        expected = those[kept[at]] if at < len(kept) else -1
+        assert by_offer.draw(1, other) == expected
+        assert one.getstate() == other.getstate()
+        count[expected] += 1
+    assert set(count) == {-1, 0, 2, 3, 5}, "the second of each weighs nothing beside another"
+    assert by_offer.draw(0, random.Random(0)) == -1
