@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from lightning_cr.negatives.text.base import Negative
-from lightning_cr.negatives.text.drawing import ByShare, drawn, shares
+from lightning_cr.negatives.text.drawing import WHOLE, ByShare, drawn, shares
 
 __all__ = ["ByOffer", "Offered", "Offers", "mixed"]
 
@@ -109,10 +109,11 @@ class ByOffer(ByShare):
     def draw(self, row: int, rng: random.Random) -> int:
         """See :class:`ByShare`."""
         which, firsts, numbers, weights, bounds, sums, none = self._others
-        rows, draw = self._rows, rng.random
+        draw, places, last = rng.random, self._rows[row], self._rows[row + 1]
         found: list[int] = []
-        for place in range(rows[row], rows[row + 1]):
-            first, end = firsts[place], firsts[place + 1]
+        end = firsts[places]
+        for place in range(places, last):
+            first, end = end, firsts[place + 1]
             if first == end:
                 rng.getrandbits(64 * _DRAWN)  # takes from the generator what as many numbers would, in one call
                 continue
@@ -127,6 +128,9 @@ class ByOffer(ByShare):
                     found.append(at)
         if not found:
             return -1
+        if len(found) == 1 and none[0]:  # as below, for what is most frequent
+            at = found[0]
+            return at if int(draw() * WHOLE) < round(WHOLE * weights[at] / (weights[at] + none[0])) else -1
         kept, uppers = shares([weights[at] for at in found], none[0])
         at = drawn(uppers, rng)
         return found[kept[at]] if at < len(kept) else -1
