@@ -14,6 +14,12 @@ the corpus (``plain``):
 * blind test: a text-only classifier (words 1-3-grams, logistic regression, split by image) tells captions from
   negatives (of what adds words: captions as long as these from negatives); area under the ROC curve, and how often it
   scores a caption above its own negative. 0.5 is chance.
+
+With ``--speed`` nothing but speed is measured, of rules that have learned from the captions: negatives a second drawn
+directly and from what was compiled (and that they are the same), captions a second of compiling, and bytes a caption of
+the files. Time is that of the processor, so that what else runs on the machine counts for little; it is that of the
+door's call. What a sample costs besides, for any number of rules, is told below the table: to get the caption, and to
+make its generator.
 """
 
 from __future__ import annotations
@@ -24,9 +30,10 @@ import csv
 import json
 import random
 import re
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -72,6 +79,8 @@ RULES = {
     "replace_rel": ReplaceRelation,
     "plant": ConcretePlant,
 }
+PICKS = {f"plant_{pick}": partial(ConcretePlant, pick=pick) for pick in ("min", "random", "softmax")}
+SEVEN = ("swap_obj", "swap_att", "add_obj", "add_att", "replace_att", "replace_obj", "replace_rel")
 Pairs = list[tuple[int, str, str]]
 
 
@@ -85,6 +94,9 @@ def main() -> None:
     parser.add_argument("--wordnet", default="none", help="where WordNet is, for nouns that the lexicon does not know")
     parser.add_argument("--fills", help="folder of `python -m lightning_cr fill`; measures MaskedFill, role by role")
     parser.add_argument("--examples", type=int, default=0, help="print so many negatives of each rule")
+    parser.add_argument("--speed", action="store_true", help="measure nothing but speed, direct and compiled")
+    parser.add_argument("--drawn", type=int, default=5000, help="for --speed: from so many captions directly")
+    parser.add_argument("--cache", help="for --speed: folder of annotations, a temporary one by default")
     given = parser.parse_args()
     rules: dict[str, Callable[[], TextRule]] = {name: RULES[name] for name in given.rules}
     if given.fills:
@@ -92,6 +104,10 @@ def main() -> None:
 
     rows = json.loads(given.captions.read_text())
     captions = [(image, text.strip()) for image, row in enumerate(rows) for text in row["caption"]]
+    if given.speed:
+        with tempfile.TemporaryDirectory() as folder:
+            speed([text for _, text in captions], rules, given.drawn, given.cache or folder)
+        return
     tagger = Tagger(remember=1)
     start = time.perf_counter()
     corpus = [tagger(text) for _, text in captions]
@@ -106,9 +122,9 @@ def main() -> None:
                 start = time.perf_counter()
                 door.learn(corpus)
                 report[f"{name} learning s"] = time.perf_counter() - start
-            start = time.perf_counter()
+            start = time.process_time()
             made = [door(caption, random.Random(index))[0] for index, caption in enumerate(corpus)]
-            seconds = time.perf_counter() - start
+            seconds = time.process_time() - start
             covered[int(learned), number] = [negative is not None for negative in made]
             both = [(c, n) for c, n in zip(corpus, made, strict=True) if n is not None]
             pairs = [(image, text, n.text) for (image, text), n in zip(captions, made, strict=True) if n is not None]
@@ -133,6 +149,57 @@ def main() -> None:
         print(f"{key}: {value:.4g}")
     if given.json:
         given.json.write_text(json.dumps({"rules": table, **report}, indent=1))
+
+
+def speed(texts: list[str], rules: dict[str, Callable[[], TextRule]], drawn: int, cache: str) -> None:
+    """Prints how fast rules draw, each alone and SugarCrepe's seven together, directly and compiled."""
+    doors: dict[str, dict[str, Callable[[], TextRule]]] = {name: {name: rule} for name, rule in rules.items()}
+    if "plant" in rules:
+        doors |= {name: {name: rule} for name, rule in PICKS.items()}
+    if rules.keys() >= set(SEVEN):
+        doors["the seven"] = {name: rules[name] for name in SEVEN}
+    shown = Table("rule", "filled", "direct/s", "compiled/s", "us a call", "compiling captions/s", "bytes a caption")
+    for name, of in doors.items():
+        door = TextNegatives(rules={slot: rule() for slot, rule in of.items()}, context="corpus", cache=cache)
+        corpus = door.annotate(texts)
+        door.learn(corpus)
+        captions = [corpus[at] for at in random.Random(0).sample(range(len(corpus)), len(corpus))]
+        direct, _, _ = timed(door, captions[:drawn])
+        expected = in_turn(door, captions[:drawn])
+        before = set(Path(cache).glob("*.compiled"))
+        start = time.process_time()
+        door.compile()
+        compiling = time.process_time() - start
+        size = sum(path.stat().st_size for path in set(Path(cache).glob("*.compiled")) - before)
+        if in_turn(door, captions[:drawn]) != expected:
+            raise SystemExit(f"{name} draws other negatives once it is compiled")
+        quick, filled, call = timed(door, captions)
+        # The files of the seven together are there from each alone, where these were measured too.
+        kept = (f"{len(corpus) / compiling:,.0f}", f"{size / len(corpus):,.0f}") if size else ("", "")
+        shown.add_row(name, f"{filled:.3f}", f"{direct:,.0f}", f"{quick:,.0f}", f"{1e6 * call:.1f}", *kept)
+    Console(width=110).print(shown)
+    for what, get in (("caption", corpus.__getitem__), ("generator", lambda at: random.Random(f"0/0/{at}"))):
+        start = time.process_time()
+        for at in range(len(corpus)):
+            get(at)
+        print(f"its {what}: {1e6 * (time.process_time() - start) / len(corpus):.1f} us a sample")
+
+
+def timed(door: TextNegatives, captions: Sequence[AnnotatedCaption]) -> tuple[float, float, float]:
+    """Negatives made a second, negatives a caption, and seconds a caption."""
+    rng = random.Random(0)
+    start, made = time.process_time(), 0
+    for caption in captions:
+        for negative in door(caption, rng):
+            made += negative is not None
+    seconds = time.process_time() - start
+    return made / seconds, made / len(captions), seconds / len(captions)
+
+
+def in_turn(door: TextNegatives, captions: Sequence[AnnotatedCaption]) -> list[list[Negative | None]]:
+    """All negatives with one generator, so that each draw must leave it as it should."""
+    rng = random.Random(0)
+    return [door(caption, rng) for caption in captions]
 
 
 def sound(caption: AnnotatedCaption, negative: Negative) -> bool:

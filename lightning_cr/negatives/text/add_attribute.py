@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
-from lightning_cr.negatives.text.adding import AddingRule, Offers, entry_of, mixed
+from lightning_cr.negatives.text.adding import AddingRule, Place, entry_of
 from lightning_cr.negatives.text.assertions import NO_QUALITIES, OPINIONS, UNSHOWN
 from lightning_cr.negatives.text.base import AnnotatedCaption
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.lengths import Addition
 from lightning_cr.negatives.text.lexicon import Concept
+from lightning_cr.negatives.text.offers import Offers, mixed
 from lightning_cr.negatives.text.reading import NounPhrase, Reading, read
 from lightning_cr.negatives.text.swapping import NOT_THINGS
 
@@ -41,8 +42,6 @@ _COLOURS = ("colours", "two_colours")
 _CLAUSE = 6
 """Words behind a thing among which its verb is looked for."""
 
-_DRAWN = 3
-
 _VAGUE = frozenset(
     ("colored", "coloured", "dressed", "haired", "cooked", "wild", "looking", "assorted", "designed", "flavored")
 )
@@ -63,9 +62,10 @@ class AddAttribute(AddingRule):
     compound ("a school bus"). Options: :class:`FluentRule`.
     """
 
+    settled = True
+
     def __init__(self, *, coverage: float = 0.15) -> None:
         super().__init__(coverage=coverage)
-        self._offers: dict[str, Offers[_Quality]] = {}
         self._states: dict[str, Offers[_Quality]] = {}
 
     def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
@@ -108,29 +108,33 @@ class AddAttribute(AddingRule):
             self._offers[noun], self._states[noun] = Offers(found), Offers(states)
         super().learn(context, captions)
 
-    def additions(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
-        """Some qualities of each thing."""
-        for thing in reading.things:
-            behind = reading.words[thing.end] if thing.end < len(reading.words) else ""
-            if thing.head_word in NOT_THINGS or thing.head is None or behind == "of":
-                continue
-            if thing.start and reading.words[thing.start - 1] in ("a", "an"):
-                continue  # "a an animal": whichever was meant
-            if not self._offers:
-                fitting = [word for word in self._words if self._fits(word, thing)]
-                if fitting:
-                    yield Addition(thing.core, rng.choice(fitting))
-                continue
+    def places(self, reading: Reading) -> Iterator[Place]:
+        """Before the noun of each thing, and behind it where nothing says what it does."""
+        for thing in self._things(reading):
             offers = self._offers.get(thing.head_word)
             if offers is None:
                 continue
-            taken = _taken(thing)
-            for (word, kinds), share in offers.draw(rng, _DRAWN):
-                if taken.isdisjoint(kinds) and word not in thing.modifiers and word not in reading.names:
-                    yield Addition(thing.core, word, share)
+            yield thing.core, offers, _admitted(thing, reading)
             if _is_idle(thing, reading):
-                for (word, _), share in self._states[thing.head_word].draw(rng, _DRAWN):
-                    yield Addition(thing.end, word, share)
+                yield thing.end, self._states[thing.head_word], _any
+
+    def unlearned(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
+        """A quality of each thing."""
+        for thing in self._things(reading):
+            fitting = [word for word in self._words if self._fits(word, thing)]
+            if fitting:
+                yield Addition(thing.core, rng.choice(fitting))
+
+    def _things(self, reading: Reading) -> Iterator[NounPhrase]:
+        """Those of which something can be said."""
+        words = reading.words
+        for thing in reading.things:
+            behind = words[thing.end] if thing.end < len(words) else ""
+            if thing.head_word in NOT_THINGS or thing.head is None or behind == "of":
+                continue
+            # "a an animal": whichever was meant
+            if not thing.start or words[thing.start - 1] not in ("a", "an"):
+                yield thing
 
     def _said_of(self, thing: NounPhrase, reading: Reading) -> Iterator[tuple[str, str]]:
         """What a caption says of a thing, each with its kind."""
@@ -199,6 +203,16 @@ class AddAttribute(AddingRule):
         return any(concept.fits(thing.head) for concept in qualities) and not any(
             concept.group in taken for concept in qualities
         )
+
+
+def _admitted(thing: NounPhrase, reading: Reading) -> Callable[[_Quality], bool]:
+    """Tells whether the caption says nothing of a quality's kind for a thing."""
+    taken, modifiers, names = _taken(thing), thing.modifiers, reading.names
+    return lambda quality: taken.isdisjoint(quality[1]) and quality[0] not in modifiers and quality[0] not in names
+
+
+def _any(_: _Quality) -> bool:
+    return True
 
 
 def _taken(thing: NounPhrase) -> set[str]:

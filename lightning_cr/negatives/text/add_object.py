@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterator, Sequence
+from functools import cache, partial
 from itertools import pairwise
 
-from lightning_cr.negatives.text.adding import AddingRule, Offers, entry_of, mixed
+from lightning_cr.negatives.text.adding import AddingRule, Place, entry_of
 from lightning_cr.negatives.text.base import AnnotatedCaption
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.fluent import plain_words
 from lightning_cr.negatives.text.lengths import Addition
 from lightning_cr.negatives.text.lexicon import Concept
+from lightning_cr.negatives.text.offers import Offers, mixed
 from lightning_cr.negatives.text.reading import NounPhrase, Reading, read
 from lightning_cr.negatives.text.swapping import NOT_THINGS, is_movable
 
@@ -64,8 +66,6 @@ _FEWEST = 5
 _PRIOR = 20.0
 """Mentions that what follows all things of a sort is worth against what follows a noun."""
 
-_DRAWN = 3
-
 
 class AddObject(AddingRule):
     """SugarCrepe's add_obj: puts "and a dog", "with a ball" or "near a tree" behind a thing.
@@ -76,9 +76,10 @@ class AddObject(AddingRule):
     named with a thing of the caption, nor a place that goes with one. Options: :class:`FluentRule`.
     """
 
+    settled = True
+
     def __init__(self, *, coverage: float = 0.2) -> None:
         super().__init__(coverage=coverage)
-        self._offers: dict[str, Offers[tuple[str, str]]] = {}
         self._usual: dict[str, set[str]] = {}
 
     def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
@@ -124,29 +125,25 @@ class AddObject(AddingRule):
             )
         super().learn(context, captions)
 
-    def additions(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
-        """Some things behind each thing."""
-        things, names = reading.things, reading.names
-        missing = self._missing(things)
-        for thing in things:
-            if thing.head is None or thing.head_word in NOT_THINGS or not is_movable(thing, reading):
-                continue
-            fits = _room(thing, reading)
-            if fits is None:
-                continue
-            if not self._offers:
-                if thing.head.alternatives and fits("and"):
-                    other = rng.choice(thing.head.alternatives)
-                    unit = f"and a {other.name}" if other.number == "count" else f"and {other.name}"
-                    if missing(other.name, names):
-                        yield Addition(thing.end, unit)
-                continue
+    def places(self, reading: Reading) -> Iterator[Place]:
+        """Behind each thing."""
+        missing = self._missing(reading.things, reading.names)
+        for thing, fits in _followed(reading):
             offers = self._offers.get(thing.head_word)
-            for (unit, noun), share in offers.draw(rng, _DRAWN) if offers else ():
-                if fits(unit.partition(" ")[0]) and missing(noun, names):
-                    yield Addition(thing.end, unit, share)
+            if offers is not None:
+                yield thing.end, offers, partial(_admits, fits, missing)
 
-    def _missing(self, things: Sequence[NounPhrase]) -> Callable[..., bool]:
+    def unlearned(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
+        """A thing behind each thing."""
+        missing = self._missing(reading.things, reading.names)
+        for thing, fits in _followed(reading):
+            if thing.head is not None and thing.head.alternatives and fits("and"):
+                other = rng.choice(thing.head.alternatives)
+                unit = f"and a {other.name}" if other.number == "count" else f"and {other.name}"
+                if missing(other.name):
+                    yield Addition(thing.end, unit)
+
+    def _missing(self, things: Sequence[NounPhrase], named: Container[str] = ()) -> Callable[[str], bool]:
         """Tells whether no thing of a caption is, may be, or usually brings along the thing that a noun names."""
         tables = self.lexicon.tables
         usual = self._usual.get
@@ -157,18 +154,24 @@ class AddObject(AddingRule):
                 heads.setdefault(thing.head.group, []).append(thing.head)
                 brought += [found for found in (usual(thing.head.name), usual(f"[{thing.head.group}]")) if found]
 
-        def missing(noun: str, named: Container[str] = ()) -> bool:
+        @cache
+        def missing(noun: str) -> bool:
             # Looked up anew, since concepts are not the same objects after a worker has read the lexicon again.
             entry = entry_of(noun, tables)
             head = entry.thing if entry else None
             if head is None or head.name in named:
                 return False
-            for there in heads.get(head.group, ()):
-                if head not in there.alternatives:
-                    return False
-            return all(head.name not in found for found in brought)
+            name = head.name
+            if any([head not in there.alternatives for there in heads.get(head.group, ())]):
+                return False
+            return not any([name in found for found in brought])
 
         return missing
+
+
+def _admits(fits: Callable[[str], bool], missing: Callable[[str], bool], choice: tuple[str, str]) -> bool:
+    unit, noun = choice
+    return fits(unit.partition(" ")[0]) and missing(noun)
 
 
 def _sort(thing: NounPhrase) -> str:
@@ -201,6 +204,15 @@ def _joiner(first: NounPhrase, second: NounPhrase, reading: Reading) -> str:
     return " ".join(between) if joins else ""
 
 
+def _followed(reading: Reading) -> Iterator[tuple[NounPhrase, Callable[[str], bool]]]:
+    """The things behind which something can be put; see :func:`_room`."""
+    for thing in reading.things:
+        if thing.head is not None and thing.head_word not in NOT_THINGS and is_movable(thing, reading):
+            fits = _room(thing, reading)
+            if fits is not None:
+                yield thing, fits
+
+
 def _room(thing: NounPhrase, reading: Reading) -> Callable[[str], bool] | None:
     """Tells by its first word whether something can be put behind a thing; None if nothing can."""
     words, tokens = reading.words, reading.caption.tokens
@@ -212,6 +224,7 @@ def _room(thing: NounPhrase, reading: Reading) -> Callable[[str], bool] | None:
     agrees = not any([token.tag in ("VBZ", "VBP") for token in tokens[thing.end : thing.end + _CLAUSE]])
     acts = behind.endswith("ing")  # "sitting on a bed walking"
 
+    @cache
     def fits(joiner: str) -> bool:
         if joiner == "and":
             return agrees

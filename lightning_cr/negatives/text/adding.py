@@ -2,64 +2,31 @@
 
 from __future__ import annotations
 
-import math
 import random
 from abc import abstractmethod
-from bisect import bisect
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
-from itertools import accumulate
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
 
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
 from lightning_cr.negatives.text.context import CorpusContext
-from lightning_cr.negatives.text.drawing import shares
+from lightning_cr.negatives.text.drawing import enough, shares
 from lightning_cr.negatives.text.fluent import Edit, FluentRule, plain_words
 from lightning_cr.negatives.text.inflection import article
 from lightning_cr.negatives.text.lengths import Addition, LengthBalance
 from lightning_cr.negatives.text.lexicon import Entry, Tables
+from lightning_cr.negatives.text.offers import ByOffer, Offered, Offers
 from lightning_cr.negatives.text.reading import Reading, read
 
-__all__ = ["AddingRule", "Offers", "entry_of", "mixed"]
-
-Choice = TypeVar("Choice")
+__all__ = ["AddingRule", "Place", "entry_of"]
 
 _ARTICLES = frozenset(("a", "an"))
 
-_MOST = 400
-"""So many are remembered of each place, the most frequent ones."""
+_REMEMBERED = 50_000
 
-
-class Offers(Generic[Choice]):
-    """What stands at a kind of place, drawn by how often it stands there.
-
-    Args:
-        shares: How often, the most frequent of them are remembered.
-    """
-
-    __slots__ = ("_chances", "_sums", "choices")
-
-    def __init__(self, shares: Mapping[Choice, float]) -> None:
-        best = sorted(shares.items(), key=lambda item: -item[1])[:_MOST]
-        total = sum(share for _, share in best)
-        self.choices = [choice for choice, _ in best]
-        self._chances = [math.log(share / total) for _, share in best]
-        self._sums = list(accumulate(share / total for _, share in best))
-
-    def draw(self, rng: random.Random, count: int) -> list[tuple[Choice, float]]:
-        """Some of them, each once, with the logarithm of its share."""
-        last = len(self.choices) - 1
-        if last < 0:
-            return []
-        sums, draw = self._sums, rng.random
-        drawn = dict.fromkeys([min(bisect(sums, draw()), last) for _ in range(count)])
-        return [(self.choices[at], self._chances[at]) for at in drawn]
-
-
-def mixed(own: Mapping[Choice, int], wide: Mapping[Choice, int], prior: float) -> dict[Choice, float]:
-    """What stands with a noun, with what stands with all of its sort worth so many mentions."""
-    weight = prior / max(1, sum(wide.values()))
-    return {choice: own.get(choice, 0) + weight * wide.get(choice, 0) for choice in {**own, **wide}}
+_Admits = Callable[[Any], bool]
+Place = tuple[int, Offers[Any], _Admits]
+"""The token before which something can be added, what may be put up there (the words come first), and what of it."""
 
 
 def entry_of(form: str, tables: Tables) -> Entry | None:
@@ -81,19 +48,33 @@ class AddingRule(FluentRule):
     def __init__(self, *, coverage: float) -> None:
         super().__init__(coverage=coverage)
         self._balance: LengthBalance | None = None
+        self._offers: dict[str, Offers[Any]] = {}
+
+    @property
+    def draws(self) -> type[ByOffer] | None:
+        """See :class:`TextRule`; nothing is settled where no corpus says what may be put up."""
+        return ByOffer if self._offers else None
 
     @abstractmethod
-    def additions(self, reading: Reading, rng: random.Random) -> Iterable[Addition]:
-        """What could be added; each makes the caption false as far as the text tells.
+    def places(self, reading: Reading) -> Iterator[Place]:
+        """Where something can be added, by what the corpus has at such places.
 
         Args:
             reading: The caption.
-            rng: To put up some of many.
+        """
+
+    @abstractmethod
+    def unlearned(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
+        """What could be added as long as no corpus says what is said of such things.
+
+        Args:
+            reading: The caption.
+            rng: To put up one of many.
         """
 
     def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
         """See :class:`FluentRule`."""
-        return (_edit(addition, reading) for addition in self.additions(reading, rng))
+        return (_edit(addition, reading) for addition in self._put_up(reading, rng))
 
     def learn(self, context: CorpusContext, captions: Sequence[AnnotatedCaption]) -> None:
         """See :class:`FluentRule`."""
@@ -102,11 +83,43 @@ class AddingRule(FluentRule):
         for index, caption in enumerate(captions):
             reading = read(caption, self.lexicon)
             words.append(plain_words(reading))
-            found.append(list(self.additions(reading, random.Random(index))))
+            found.append(list(self._put_up(reading, random.Random(index))))
         self._balance = LengthBalance.learn(context.ngrams, words, found, self.coverage, self.most)
 
+    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Any:
+        """See :class:`ByOffer`."""
+        if self._balance is None:
+            return None
+        reading = read(caption, self.lexicon)
+        places, numbers = [], []
+        found: list[Addition] = []
+        for at, offers, admits in self.places(reading):
+            if offers.choices:
+                admitted = [number for number, choice in enumerate(offers.choices) if admits(choice)]
+                places.append((offers, range(len(found), len(found) + len(admitted))))
+                numbers += admitted
+                found += [Addition(at, offers.choices[number][0], offers.chances[number]) for number in admitted]
+        weights = self._balance.weights(plain_words(reading), found)
+        counts = set(enough(weights, self._balance.reluctance))
+        offered = []
+        for offers, span in places:
+            those = [at for at in span if at in counts]
+            made = [self.write(caption, _edit(found[at], reading), kind) for at in those]
+            offered.append(Offered(offers, [numbers[at] for at in those], [weights[at] for at in those], made))
+        return self._balance.reluctance, offered
+
+    def _put_up(self, reading: Reading, rng: random.Random) -> Iterator[Addition]:
+        """Some of what could be added; each makes the caption false as far as the text tells."""
+        if not self._offers:
+            yield from self.unlearned(reading, rng)
+            return
+        for at, offers, admits in self.places(reading):
+            for number in offers.draw(rng):
+                if admits(offers.choices[number]):
+                    yield Addition(at, offers.choices[number][0], offers.chances[number])
+
     def _weighed(self, reading: Reading, rng: random.Random) -> tuple[list[Edit], list[int]]:
-        found = list(self.additions(reading, rng))
+        found = list(self._put_up(reading, rng))
         if not found or self._balance is None:
             return [], []
         weights = self._balance.weights(plain_words(reading), found)
@@ -131,19 +144,24 @@ class AddingRule(FluentRule):
                 end = token.start  # the article before it changed
                 while end > start and text[end - 1].isspace() and new[end - 1 + added] == text[end - 1]:
                     end -= 1
-        return replace(negative, original="", start=start, end=end)
+        return Negative(new, kind, "", negative.replacement, start, end)
 
 
 def _edit(addition: Addition, reading: Reading) -> Edit:
     """The addition as an edit of the token behind it, or at the end of the caption, of the one before."""
-    words = addition.words.split()
-    text = " ".join(
-        article(following) if word == "a" else word for word, following in zip(words, [*words[1:], ""], strict=True)
-    )
-    at = addition.at
+    text, at = _written(addition.words), addition.at
     known, tokens = reading.words, reading.caption.tokens
     # What is written before the token would be set right too, though the author wrote it so ("an demolished building").
     slip = 1 < at < len(known) and known[at - 2] in _ARTICLES and known[at - 2] != article(known[at - 1])
     if at == 0 or known[at - 1] in _ARTICLES or (slip and tokens[at - 1].end < tokens[at].start):
         return Edit(((at, at + 1, (text, (at, at + 1))),), "", text)
     return Edit(((at - 1, at, ((at - 1, at), text)),), "", text)
+
+
+@lru_cache(_REMEMBERED)
+def _written(words: str) -> str:
+    """The words with "an" where it belongs."""
+    every = words.split()
+    return " ".join(
+        article(following) if word == "a" else word for word, following in zip(every, [*every[1:], ""], strict=True)
+    )

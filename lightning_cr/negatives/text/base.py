@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from lightning_cr.negatives.text.drawing import ByShare
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -96,6 +98,11 @@ class TextRule(ABC):
         return rule
 
     @property
+    def draws(self) -> type[ByShare] | None:
+        """How a settled rule draws from what it may make of a caption; None as long as that is not settled."""
+        return ByShare
+
+    @property
     def files(self) -> tuple[Path, ...]:
         """Files that the settings name and whose content decides what the rule makes."""
         return ()
@@ -145,8 +152,12 @@ class TextRule(ABC):
 class SettledRule(Protocol):
     """What a :attr:`TextRule.settled` rule has besides; see :mod:`lightning_cr.negatives.text.compiled`."""
 
-    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Choices:
-        """All it may make of a caption once it has learned, of which a call draws one.
+    @property
+    def draws(self) -> type[ByShare] | None:
+        """See :attr:`TextRule.draws`."""
+
+    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Any:
+        """All it may make of a caption once it has learned, as :attr:`TextRule.draws` adds it: mostly :data:`Choices`.
 
         Args:
             caption: The annotated caption.

@@ -1,7 +1,9 @@
 """The edits of a corpus's captions, weighed once and kept beside the annotation, so that to draw one is to look it up.
 
 What a rule may make of a caption, and how often, is settled by what it has learned, so none of it needs to be found out
-again at each draw: not what the caption says, nor what could be changed, nor how likely that is. There is one file for
+again at each draw: not what the caption says, nor what could be changed, nor how likely that is. What a rule draws
+before it draws an edit (which concept, which additions to weigh) goes by numbers that are kept too, and takes as many
+from the generator; see :class:`~lightning_cr.negatives.text.drawing.ByShare` and its heirs. There is one file for
 each rule and shard of the corpus, written whole and named by a digest of all that decides it, as what was learned is.
 A rule draws the same from its files as without, bit for bit.
 """
@@ -20,7 +22,7 @@ import numpy as np
 
 from lightning_cr.negatives.text.annotation import AnnotatedCorpus
 from lightning_cr.negatives.text.base import Negative, SettledRule, TextRule
-from lightning_cr.negatives.text.drawing import drawn
+from lightning_cr.negatives.text.drawing import ByShare
 from lightning_cr.negatives.text.learned import LearnedFiles
 from lightning_cr.negatives.text.pieces import open_pieces, write_pieces
 from lightning_cr.negatives.text.processes import spread
@@ -34,8 +36,8 @@ Compiled = dict[str, dict[str, "CompiledRule"]]
 log = logging.getLogger(__name__)
 
 _SUFFIX = ".compiled"
-_FORMATS = "iHHIid"
-"""Of the numbers in the pieces of a file; see :class:`_Table`."""
+_FORMATS = "HIid"
+"""Of the numbers in the pieces of a file behind those of the draws; see :class:`_Table`."""
 
 _NOTHING = -1
 
@@ -45,30 +47,32 @@ class CompiledRule:
 
     Args:
         path: The file.
+        draws: How to draw from it.
 
     Raises:
         OSError: It cannot be read.
         ValueError: It is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, draws: type[ByShare]) -> None:
+        self.path, self.draws = path, draws
         *numbers, offsets, data = open_pieces(path)
-        views = [piece.cast("B").cast(code) for piece, code in zip(numbers, _FORMATS, strict=True)]  # type: ignore[call-overload]
-        self._rows, self._uppers, self._starts, self._edits, self._texts, self._ratings = views
+        codes = draws.codes + _FORMATS
+        views = [piece.cast("B").cast(code) for piece, code in zip(numbers, codes, strict=True)]  # type: ignore[call-overload]
+        *columns, self._starts, self._edits, self._texts, self._ratings = views
+        self._drawn = draws(columns)
         self._strings = Strings(np.frombuffer(offsets, np.int32), data)
 
-    def __reduce__(self) -> tuple[type[CompiledRule], tuple[Path]]:
-        return CompiledRule, (self.path,)
+    def __reduce__(self) -> tuple[type[CompiledRule], tuple[Path, type[ByShare]]]:
+        return CompiledRule, (self.path, self.draws)
 
     def __len__(self) -> int:
-        return len(self._rows) - 1
+        return len(self._drawn)
 
     def __call__(self, caption: StoredCaption, kind: str, rng: random.Random) -> Negative | None:
         """See :class:`lightning_cr.negatives.text.base.TextRule`."""
-        first, end = self._rows[caption.row], self._rows[caption.row + 1]
-        at = drawn(self._uppers, rng, first, end)
-        if at == end:
+        at = self._drawn.draw(caption.row, rng)
+        if at < 0:
             return None
         edit, start = self._edits[at], self._starts[at]
         length, middle, original, replacement = self._texts[4 * edit : 4 * edit + 4]
@@ -118,7 +122,7 @@ def compile_rules(
             places.append((kind, shard.stem, path))
             if path in ready or path in missing:
                 continue
-            found = _opened(path, size)
+            found = _opened(path, size, _draws(rule))
             if found is None:
                 missing[path] = shard, rule
             else:
@@ -132,7 +136,7 @@ def compile_rules(
     given = (tuple(settled.values()), max_words)
     try:
         for path in spread(jobs, _write, given, min(workers, len(missing)), "a compiling"):
-            ready[path] = CompiledRule(path)
+            ready[path] = CompiledRule(path, _draws(missing[path][1]))
             done += len(ready[path])
             if progress:
                 progress(done, every)
@@ -151,15 +155,19 @@ def compile_rules(
 
 def is_settled(rule: TextRule) -> bool:
     """Whether a rule's own class says that what it may make of a caption is settled: it is a :class:`SettledRule`."""
-    return bool(vars(type(rule)).get("settled", False))
+    return bool(vars(type(rule)).get("settled", False)) and rule.draws is not None
 
 
-def _opened(path: Path, rows: int) -> CompiledRule | None:
+def _draws(rule: TextRule | SettledRule) -> type[ByShare]:
+    return rule.draws or ByShare
+
+
+def _opened(path: Path, rows: int, draws: type[ByShare]) -> CompiledRule | None:
     """What a file holds, or None where there is none or, with a warning, where it is of no use."""
     if not path.exists():
         return None
     try:
-        found = CompiledRule(path)
+        found = CompiledRule(path, draws)
         if len(found) == rows:
             return found
         reason = f"it has {len(found):,} captions, not {rows:,}"
@@ -171,14 +179,15 @@ def _opened(path: Path, rows: int) -> CompiledRule | None:
 
 def _write(path: Path, made_from: tuple[Path, int], rules: tuple[SettledRule, ...], max_words: int) -> None:
     place, number = made_from
-    shard, rule, table, rng = Shard.open(place), rules[number], _Table(), _Unasked()
+    shard, rule, rng = Shard.open(place), rules[number], _Unasked()
+    table = _Table(_draws(rule))
     for row in range(len(shard)):
         caption = StoredCaption(shard, row)
         # As in TextNegatives; the edits of a caption of thousands of words would be millions.
         if len(caption.text.split(maxsplit=max_words)) > max_words or len(caption.tokens) < 2:
-            table.add(caption, [], [])
+            table.add(caption, None)
         else:
-            table.add(caption, *rule.choices(caption, "", rng))
+            table.add(caption, rule.choices(caption, "", rng))
     write_pieces(path, table.pieces())
 
 
@@ -197,22 +206,21 @@ class _Unasked(random.Random):
 class _Table:
     """What a file holds, as it grows.
 
-    Of each caption the number of its first edit; of each edit the sum of shares up to its own, where it starts, and
-    which one it is; of each of those, as many captions have the same, how long what goes is, the numbers of three
-    strings (what comes, and the two of the record), and the rating; the strings.
+    What the draws go by; of each edit where it starts, and which one it is; of each of those, as many captions have the
+    same, how long what goes is, the numbers of three strings (what comes, and the two of the record), and the rating;
+    the strings.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, draws: type[ByShare]) -> None:
+        self._draws = draws()
         self._numbers: list[array[Any]] = [array(code) for code in _FORMATS]
-        self._rows, self._uppers, self._starts, self._edits, self._texts, self._ratings = self._numbers
-        self._rows.append(0)
+        self._starts, self._edits, self._texts, self._ratings = self._numbers
         self._known: dict[Any, int] = {}
         self._strings: dict[str, int] = {}
 
-    def add(self, caption: StoredCaption, uppers: list[int], negatives: list[Negative | None]) -> None:
+    def add(self, caption: StoredCaption, choices: Any) -> None:
         """Adds what may be made of the next caption."""
-        for upper, negative in zip(uppers, negatives, strict=True):
-            self._uppers.append(upper)
+        for negative in self._draws.add(choices):
             self._starts.append(negative.start if negative else 0)
             edit = self._edit(caption.text, negative)
             number = self._known.setdefault(edit, len(self._known))
@@ -221,7 +229,6 @@ class _Table:
                 *texts, rating = edit
                 self._texts.extend(texts)
                 self._ratings.append(math.nan if rating is None else rating)
-        self._rows.append(len(self._uppers))
 
     def _edit(self, text: str, negative: Negative | None) -> tuple[Any, ...]:
         if negative is None:
@@ -238,4 +245,8 @@ class _Table:
         """What is written."""
         encoded = [text.encode("utf-8", "surrogatepass") for text in self._strings]
         offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-        return [*(memoryview(numbers) for numbers in self._numbers), offsets.data, memoryview(b"".join(encoded))]
+        return [
+            *(memoryview(numbers) for numbers in [*self._draws.columns, *self._numbers]),
+            offsets.data,
+            memoryview(b"".join(encoded)),
+        ]

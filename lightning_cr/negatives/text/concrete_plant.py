@@ -7,19 +7,21 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from lightning_cr.errors import ConfigError, suggest
-from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
+from lightning_cr.negatives.text.base import AnnotatedCaption, Choices
 from lightning_cr.negatives.text.candidates import Candidate, Role, candidates
 from lightning_cr.negatives.text.concreteness import Concreteness
 from lightning_cr.negatives.text.fluent import Edit
+from lightning_cr.negatives.text.picking import ByNoisyScore, ByScore, picked
 from lightning_cr.negatives.text.reading import Reading, read
 from lightning_cr.negatives.text.replacing import ReplacingRule
 
 __all__ = ["ConcretePlant"]
 
 Pick = Literal["max", "softmax", "random", "min"]
+_Rated = tuple[Candidate, float | None]
 
 
 class ConcretePlant(ReplacingRule):
@@ -61,6 +63,7 @@ class ConcretePlant(ReplacingRule):
     """
 
     rates = True
+    settled = True
     listed = 8
 
     def __init__(
@@ -90,6 +93,11 @@ class ConcretePlant(ReplacingRule):
         """The norms."""
         return (self.concreteness.path,)
 
+    @property
+    def draws(self) -> type[ByScore]:
+        """See :class:`TextRule`."""
+        return ByNoisyScore if self.pick == "softmax" else ByScore
+
     def candidates(self, reading: Reading) -> list[Candidate]:
         """All concepts that take part."""
         found = candidates(reading, self.lexicon.unlisted)
@@ -97,38 +105,59 @@ class ConcretePlant(ReplacingRule):
 
     def plain(self, reading: Reading, rng: random.Random) -> Edit | None:
         """See :class:`FluentRule`."""
-        picked = self._pick(reading, rng)
-        return self.edit(picked, rng.choice(picked.choices), reading) if picked else None
+        found = self._rated(reading)
+        at = picked(self._scores(found), rng, self.pick == "softmax")
+        if at < 0:
+            return None
+        return next(self._edits(found, at, reading, rng.choice(found[at][0].choices)))
 
     def edits(self, reading: Reading, rng: random.Random) -> Iterator[Edit]:
         """Each choice at the place that is picked."""
-        picked = self._pick(reading, rng)
-        if picked is not None:
-            yield from (self.edit(picked, new, reading) for new in self.likeliest(picked, reading))
+        found = self._rated(reading)
+        at = picked(self._scores(found), rng, self.pick == "softmax")
+        if at >= 0:
+            yield from self._edits(found, at, reading)
 
-    def write(self, caption: AnnotatedCaption, edit: Edit, kind: str) -> Negative | None:
-        """Puts an edit into the caption's text, and says how concrete is what it replaces."""
-        negative = super().write(caption, edit, kind)
-        start = edit.parts[0][0]
-        same = (one for one in self.candidates(read(caption, self.lexicon)) if one.start == start)
-        picked = next((one for one in same if edit.replacement in one.wordings), None)
-        if negative is None or picked is None:
-            return negative
-        return replace(negative, concreteness=self._rating(picked, caption))
+    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Any:
+        """See :class:`ByScore`."""
+        reading = read(caption, self.lexicon)
+        found = self._rated(reading)
+        choices: list[tuple[float, Choices]] = []
+        for at, score in enumerate(self._scores(found)):
+            edits, uppers = self._shared(reading, [] if math.isnan(score) else list(self._edits(found, at, reading)))
+            choices.append((score, (uppers, [self.write(caption, edit, kind) for edit in edits])))
+        return choices
 
-    def _pick(self, reading: Reading, rng: random.Random) -> Candidate | None:
-        found = self.candidates(reading)
-        scores = self._scores([self._rating(candidate, reading.caption) for candidate in found], rng)
-        order = sorted(range(len(found)), key=lambda at: (found[at].last_resort, -scores[at], rng.random()))
-        # The concept alone is what is rated and recorded: "two", not "two dogs".
-        return replace(found[order[0]], phrase=0) if order else None
+    def _rated(self, reading: Reading) -> list[_Rated]:
+        """The concepts, each with its rating."""
+        tokens, rate = reading.caption.tokens, self.concreteness.rate
+        return [
+            (one, rate([token.text for token in tokens[one.start : one.end]], one.tags))
+            for one in self.candidates(reading)
+        ]
 
-    def _rating(self, candidate: Candidate, caption: AnnotatedCaption) -> float | None:
-        words = [token.text for token in caption.tokens[candidate.start : candidate.end]]
-        return self.concreteness.rate(words, candidate.tags)
+    def _edits(self, found: Sequence[_Rated], at: int, reading: Reading, chosen: str = "") -> Iterator[Edit]:
+        """What may be put in for a concept. It alone is what is rated and recorded: "two", not "two dogs"."""
+        changed = found[at][0]
+        concept = replace(changed, phrase=0)
+        same = [(one, rating) for one, rating in found if one.start == changed.start]
+        for new in (chosen,) if chosen else self.likeliest(concept, reading):
+            edit = self.edit(concept, new, reading)
+            edit.concreteness = next(rating for one, rating in same if one is changed or new in one.wordings)
+            yield edit
 
-    def _scores(self, ratings: list[float | None], rng: random.Random) -> list[float]:
-        """Numbers of which the highest is picked."""
+    def _scores(self, found: Sequence[_Rated]) -> list[float]:
+        """Numbers of which the highest is picked; NaN for what cannot be."""
+        ratings = [rating for _, rating in found]
+        scores = self._by_pick(ratings)
+        if not all(one.last_resort for one, _ in found):
+            scores = [math.nan if one.last_resort else score for (one, _), score in zip(found, scores, strict=True)]
+        if self.pick == "softmax":
+            return scores
+        best = max([score for score in scores if score == score], default=0.0)
+        return [score if score == best else math.nan for score in scores]
+
+    def _by_pick(self, ratings: Sequence[float | None]) -> list[float]:
         if self.pick == "random":
             return [0.0] * len(ratings)
         if self.pick != "softmax":
@@ -136,13 +165,8 @@ class ConcretePlant(ReplacingRule):
             return [-math.inf if rating is None else sign * rating for rating in ratings]
         rated = [rating for rating in ratings if rating is not None]
         mean, highest = (sum(rated) / len(rated), max(rated)) if rated else (0.0, 0.0)
-        values = [mean if rating is None else rating for rating in ratings]
         # The highest of c/T + Gumbel noise is a draw from the softmax; less the highest c, so that no T overflows.
-        return [(value - highest) / self.temperature + _gumbel(rng) for value in values]
-
-
-def _gumbel(rng: random.Random) -> float:
-    return -math.log(max(rng.expovariate(1.0), 1e-300))
+        return [((mean if rating is None else rating) - highest) / self.temperature for rating in ratings]
 
 
 def _check(name: str, value: str, known: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from itertools import chain
 
 import numpy as np
 
-__all__ = ["MOST", "Flow", "Game", "balance_flows"]
+__all__ = ["MOST", "Flow", "Game", "balance_flows", "weigh"]
 
 _LEAST = 0.01
 """Logarithms of factors below this are forgotten; an edit has a dozen runs, so small ones add up."""
@@ -45,11 +45,19 @@ class Flow:
     put_in: Sequence[int]
     taken_out: Sequence[int]
 
-    def weight(self, factors: Mapping[int, float]) -> float:
-        """How much it is drawn beside others, and beside leaving the caption alone."""
-        get = factors.get
-        gain = sum([get(run, 0.0) for run in self.put_in]) - sum([get(run, 0.0) for run in self.taken_out])
-        return math.exp(max(-MOST, min(MOST, self.likelihood + gain)))
+
+def weigh(flows: Sequence[Flow], factors: Mapping[int, float]) -> list[float]:
+    """How much each edit of a caption is drawn beside the others, and beside leaving the caption alone."""
+    get = factors.get
+    known: dict[int, float] = {}  # the edits of a place have one and the same list of what they take out
+    weights = []
+    for flow in flows:
+        lost = known.get(id(flow.taken_out))
+        if lost is None:
+            lost = known[id(flow.taken_out)] = sum([get(run, 0.0) for run in flow.taken_out])
+        gain = sum([get(run, 0.0) for run in flow.put_in]) - lost
+        weights.append(math.exp(max(-MOST, min(MOST, flow.likelihood + gain))))
+    return weights
 
 
 def balance_flows(

