@@ -207,21 +207,6 @@ def test_a_tie_with_one_of_two_true_captions(tmp_path):
             assert (score.value, score.ties) == (pytest.approx(value), 1), (rule, way)
 
 
-def test_captions_that_fill_the_context_are_counted():
-    class Six:
-        pad_id, shortens = 0, True
-
-        def __call__(self, texts):
-            rows = [[1] * min(6, len(t.split())) for t in texts]
-            return torch.tensor([row + [0] * (6 - len(row)) for row in rows])
-
-    class Captions:
-        pictures, captions = (), ("a b", "a b c d e f", "a b c d e f g h", "a")
-
-    items = EncodeItems(Suite({"one": Captions()}), Six(), PREPROCESS, 2)
-    assert sum(items[at].full for at in range(len(items))) == 2
-
-
 @pytest.fixture(scope="module")
 def scenes():
     benchmark = ScenesBenchmark(n=100)
