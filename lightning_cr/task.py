@@ -246,7 +246,8 @@ class CompositionTask(pl.LightningModule):
             for name, benchmark in benchmarks.items():
                 similarity = suite.similarity(name, image, text)
                 self.measured[name] = found = measure(benchmark, similarity, scoring, likelihood)
-                self.scores |= {f"{name}/{key}" if key in self.scores else key: s for key, s in found.scores.items()}
+                shown = {key: found.scores[key] for key in benchmark.shown(found)}
+                self.scores |= {f"{name}/{key}" if key in self.scores else key: s for key, s in shown.items()}
         self._encoded = {}
         for name, score in self.scores.items():
             self.log(f"bench/{name}", score.value)

@@ -81,6 +81,10 @@ def test_of_many_classes_only_the_averages_are_printed(cli, labelled, monkeypatc
     assert not {"several/AP red", "probe/recall red_square"} & set(printed)
     found = json.loads((tmp_path / "runs/labelled/version_0/test_results.json").read_text())["benchmarks"]
     assert "several/AP red" in found["several"]["scores"]
+    assert cli("validate", *labelled) == 0
+    printed = [line.split("  ")[0].strip() for line in capsys.readouterr().out.splitlines()]
+    assert "several/mAP" in printed
+    assert not {"several/AP red", "probe/recall red_square"} & set(printed)
 
 
 @pytest.mark.parametrize(

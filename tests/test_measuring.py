@@ -65,7 +65,7 @@ def test_the_benchmarks_configuration_runs_on_pictures_found_by_number(cli, tmp_
     assert rows["sugarcrepe"] == counts | {"examples not counted": 0, "true and false alike": 0}
     assert "sugarcrepe/mean of 3, pooled" in said
     assert found["benchmarks"]["valse"]["options"] == {
-        **{"annotations": "valse", "images": None, "allow_missing": 0},
+        **{"annotations": "valse", "images": None, "allow_missing": 0, "per_subset": 0},
     }
     assert rows["valse"]["used"] == 33
     scores = found["benchmarks"]["valse"]["scores"]["valse/mean of 11"]

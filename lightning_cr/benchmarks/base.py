@@ -327,6 +327,16 @@ class Benchmark(ABC):
         intervals = bootstrapped(tally, there, place, scoring.resamples, scoring.seed) if scoring.resamples else {}
         return {name: Score(*found[name], *intervals.get(name, (None, None))) for name in there}
 
+    def shown(self, measurement: Measurement) -> list[str]:
+        """The scores to print and to log: the subsets, unless they are too many, and the averages."""
+        return [
+            name
+            for name in measurement.scores
+            if self.prints_subsets
+            or not self.averages
+            or (name in self.averages and name not in measurement.judged.subsets)
+        ]
+
 
 @dataclass(frozen=True)
 class Measurement:

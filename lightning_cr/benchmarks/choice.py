@@ -16,7 +16,7 @@ from lightning_cr.benchmarks.annotations import Missing, Row, read_json, read_ro
 from lightning_cr.benchmarks.base import Benchmark, Judged, Pictures, Similarity
 from lightning_cr.benchmarks.pictures import PictureFile
 from lightning_cr.encoders.base import Preprocess
-from lightning_cr.errors import DataError
+from lightning_cr.errors import ConfigError, DataError
 from lightning_cr.images import ImageTree, coco_number
 
 __all__ = ["Choice", "Example", "FromFiles", "Overlap", "Placed"]
@@ -71,6 +71,8 @@ class FromFiles(Benchmark):
         annotations: Folder or file of the annotations; relative to ``--data.root`` unless absolute.
         images: Folder of the pictures, likewise; ``--data.root`` unless given.
         allow_missing: Pictures that may be missing; rows with them are left out and counted.
+        per_subset: Of each subset so many rows, the first that have their pictures, for a look during training; 0 takes
+            all.
 
     Attributes:
         duplicates: Rows that say what another row of their subset says; they are scored.
@@ -80,23 +82,24 @@ class FromFiles(Benchmark):
         file_of: ``(pictures,)``, the file of each: rectangles of one file are resampled together.
 
     Raises:
-        ConfigError: ``allow_missing`` below 0.
+        ConfigError: ``allow_missing`` or ``per_subset`` below 0.
     """
 
     duplicates: int = 0
     contradictory: int = 0
     overlap: Overlap | None = None
-    per_subset: int | None = None
-    """Rows of each subset that count, the first that have their pictures; None for all."""
-
     get_annotations = ""
     """Where the annotations come from."""
 
     get_images = "fetch COCO's val2017.zip (or val2014.zip) from http://images.cocodataset.org/zips"
     """Where the pictures come from."""
 
-    def __init__(self, annotations: str, images: str | None = None, allow_missing: int = 0) -> None:
-        self.annotations, self.images = annotations, images
+    def __init__(
+        self, annotations: str, images: str | None = None, allow_missing: int = 0, per_subset: int = 0
+    ) -> None:
+        if per_subset < 0:
+            raise ConfigError(f"per_subset of {type(self).__name__} is {per_subset}; it must be 0 (all) or more")
+        self.annotations, self.images, self.per_subset = annotations, images, per_subset
         self.allow_missing = allow_missing
         self.missing = Missing(type(self).__name__, allow_missing, self.get_images)
         self._read: dict[Path, dict[str, Any]] = {}
@@ -144,7 +147,7 @@ class FromFiles(Benchmark):
         taken: Counter[str] = Counter()
         seen: Counter[str] = Counter()
         for example in self.examples(annotations):
-            if self.per_subset is not None and taken[example.subset] >= self.per_subset:
+            if self.per_subset and taken[example.subset] >= self.per_subset:
                 continue
             places = [self.place(tree, image) for image in example.images]
             for image, place in zip(example.images, places, strict=True):

@@ -8,7 +8,7 @@ from typing import Any
 
 from lightning_cr.benchmarks.averages import Average, Mean
 from lightning_cr.benchmarks.choice import Choice, Example
-from lightning_cr.errors import ConfigError, DataError
+from lightning_cr.errors import DataError
 
 __all__ = ["VLCheckList"]
 
@@ -25,8 +25,8 @@ class VLCheckList(Choice):
 
     Args:
         annotations: The folder ``data`` with ``Attribute/``, ``Object/`` and ``Relation/``.
-        rows: Of each file, the first that have a picture; the released configuration (``MAX_NUM: 2000``) takes 1,000.
-            0 takes all.
+        per_subset: Rows of each file, the first that have a picture; the released configuration (``MAX_NUM: 2000``)
+            takes 1,000. 0 takes all.
         images: The folder with ``vg/``, ``swig/`` and ``hake/``; ``--data.root`` unless given.
         allow_missing: Pictures that may be missing.
 
@@ -39,11 +39,10 @@ class VLCheckList(Choice):
     get_annotations = "fetch data/ from https://github.com/om-ai-lab/VL-CheckList"
     get_images = "fetch them as DATASETS.md of https://github.com/om-ai-lab/VL-CheckList says"
 
-    def __init__(self, annotations: str, rows: int = 1000, images: str | None = None, allow_missing: int = 0) -> None:
-        if rows < 0:
-            raise ConfigError(f"rows of VLCheckList is {rows}; it must be 0 (all) or more")
-        super().__init__(annotations, images, allow_missing)
-        self.per_subset = rows or None
+    def __init__(
+        self, annotations: str, per_subset: int = 1000, images: str | None = None, allow_missing: int = 0
+    ) -> None:
+        super().__init__(annotations, images, allow_missing, per_subset)
 
     def examples(self, annotations: Path) -> Iterator[Example]:
         """See :class:`FromFiles`."""

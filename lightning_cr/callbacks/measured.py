@@ -21,14 +21,7 @@ def _lines(benchmarks: Mapping[str, Benchmark], measured: Mapping[str, Measureme
     """The rows of each benchmark: its subsets, unless they are too many, then its averages."""
     columns = len(_head(measured))
     for name, measurement in measured.items():
-        averages = benchmarks[name].averages
-        shown = [
-            score
-            for score in measurement.scores
-            if benchmarks[name].prints_subsets
-            or (score in averages and score not in measurement.judged.subsets)
-            or not averages
-        ]
+        shown = benchmarks[name].shown(measurement)
         blind = (measurement.blind, measurement.likelihood)[: columns - 5]
         yield [_line(score, measurement.scores[score], [found.get(score) for found in blind]) for score in shown]
 

@@ -385,6 +385,15 @@ def test_valse_keeps_what_annotators_agree_on_and_finds_visual_genomes_pictures(
     assert (benchmark.listed, benchmark.used, len(benchmark.pictures)) == (22, 11, 1)
 
 
+@REAL
+def test_a_few_rows_of_each_part_for_a_look(tree):
+    benchmark = opened(SugarCrepe(str(DATA / "sugarcrepe"), per_subset=20), tree)
+    assert (benchmark.listed, benchmark.used) == (7511, 140)
+    assert [row.example.id for row in benchmark.rows[:20]] == [str(n) for n in range(20)]
+    with pytest.raises(ConfigError, match=r"per_subset of SugarCrepe is -1; it must be 0 \(all\) or more"):
+        SugarCrepe("", per_subset=-1)
+
+
 def test_vl_checklist_takes_the_first_rows_and_names_its_types(tmp_path):
     def rows(count):
         return [[f"{n}.jpg", {"POS": [f"p{n} "], "NEG": [f"n{n}", "x"]}] for n in range(count)]
@@ -401,7 +410,7 @@ def test_vl_checklist_takes_the_first_rows_and_names_its_types(tmp_path):
     for name, count in files.items():
         write(data / f"{name}.json", rows(count))
     touch(*(tmp_path / source / f"{n}.jpg" for source in ("vg", "swig", "hake") for n in range(3)))
-    benchmark = opened(VLCheckList(str(data), rows=2), tmp_path)
+    benchmark = opened(VLCheckList(str(data), per_subset=2), tmp_path)
     assert (benchmark.listed, benchmark.used) == (10, 9)
     assert benchmark.captions[:2] == ["p0", "n0"]
     assert [name for name in benchmark.averages] == [
