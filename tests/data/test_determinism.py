@@ -100,7 +100,7 @@ def test_edits_that_are_weighed_at_each_draw_make_the_same_negatives(root, expec
     assert drawn(opened(root, tmp_path, workers, compiled=False), range(3)) == expected
     assert not list(tmp_path.glob("*.compiled"))
     opened(root, tmp_path)
-    assert len(list(tmp_path.glob("*.compiled"))) == 6, "all but the additions"
+    assert len(list(tmp_path.glob("*.compiled"))) == 7, "one a rule"
 
 
 @pytest.mark.parametrize("workers", [0, 2])
