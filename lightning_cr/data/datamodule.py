@@ -16,7 +16,7 @@ from lightning_cr import distributed
 from lightning_cr.batch import Batch
 from lightning_cr.benchmarks.base import Benchmark, Scoring
 from lightning_cr.benchmarks.suite import EncodeChunk, EncodeItems, Suite
-from lightning_cr.data.base import Source, Split
+from lightning_cr.data.base import ImageNegatives, Source, Split
 from lightning_cr.data.collate import Collate, Prepared, TrainingSamples
 from lightning_cr.data.loader import EpochSampler, ResumableLoader
 from lightning_cr.encoders.base import Encoder, Preprocess, Tokenizer
@@ -44,6 +44,7 @@ class CompositionData(pl.LightningDataModule):
         positives: Other true captions of the image that each sample brings, 0 or 1: COCO's another annotation, the
             embedded world's another wording. Drawn from (seed, epoch, sample) alone, encoded in the one text pass.
         scoring: What a tie counts in a test, and its intervals.
+        image_negatives: Where negatives come from that have pictures, beside the source's own; read by a fit alone.
 
     Raises:
         ConfigError: A number out of range, positives of a source that has none, or a training split smaller than one
@@ -63,6 +64,7 @@ class CompositionData(pl.LightningDataModule):
         benchmarks: dict[str, Benchmark] = {},  # noqa: B006 (read only; jsonargparse shows it as the default)
         positives: Literal[0, 1] = 0,
         scoring: Scoring = Scoring(),  # noqa: B008 (never changed in place)
+        image_negatives: ImageNegatives | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -82,6 +84,7 @@ class CompositionData(pl.LightningDataModule):
         self.benchmarks = benchmarks
         self.positives = positives
         self.scoring = scoring
+        self.image_negatives = image_negatives
         self.skipped: dict[str, None] = {}
         self._opened: tuple[Split, Split] | None = None
         self._corpus: AnnotatedCorpus | None = None
@@ -90,14 +93,20 @@ class CompositionData(pl.LightningDataModule):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Names of the K slots: those of the text rules, then those that only the source fills."""
-        ruled = self.negatives.kinds
-        return (*ruled, *(kind for kind in self.source.kinds if kind not in ruled))
+        """Names of the K slots: those of the text rules, then those of the source and of ``image_negatives`` alone."""
+        pictured = self.image_negatives.kinds if self.image_negatives else ()
+        return tuple(dict.fromkeys((*self.negatives.kinds, *self.source.kinds, *pictured)))
 
     @property
     def rated(self) -> bool:
         """Whether any negative comes with a concreteness."""
-        return self.negatives.rated or self.source.rated
+        return self.negatives.rated or self.source.rated or bool(self.image_negatives and self.image_negatives.rated)
+
+    @property
+    def pictured(self) -> bool:
+        """Whether any negative comes with a picture."""
+        makers = (self.source, self.image_negatives)
+        return any(maker is not None and maker.pictured and bool(maker.kinds) for maker in makers)
 
     def setup(self, stage: str) -> None:
         """Opens the source and, where they are wanted, the benchmarks."""
@@ -122,6 +131,8 @@ class CompositionData(pl.LightningDataModule):
                     f"data.positives is {self.positives}, but no image of the training split has another caption; use"
                     " --data.positives 0"
                 )
+            if self.image_negatives is not None:
+                self.image_negatives.open(self.train, self.preprocess)
             needed = self.batch_size * distributed.world_size()
             if len(self.train) < needed:
                 raise ConfigError(
@@ -184,10 +195,18 @@ class CompositionData(pl.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Batches of training, resumable in mid-epoch."""
         self._loader = ResumableLoader(
-            TrainingSamples(self.train, self.negatives, self.kinds, self.seed, self._corpus, self.positives > 0),
+            TrainingSamples(
+                self.train,
+                self.negatives,
+                self.kinds,
+                self.seed,
+                self._corpus,
+                self.positives > 0,
+                self.image_negatives,
+            ),
             batch_size=self.batch_size,
             sampler=EpochSampler(len(self.train), self.batch_size, self.seed),
-            collate_fn=Collate(self.tokenizer, self.kinds, pictures=self.source.pictured and bool(self.source.kinds)),
+            collate_fn=Collate(self.tokenizer, self.kinds, self.pictured),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=self._encoder_on_gpu,
@@ -238,11 +257,11 @@ class CompositionData(pl.LightningDataModule):
 
     def examples(self, count: int) -> tuple[Batch, list[Prepared]]:
         """The first held-out samples with their negatives, as a batch, for a picture of what the model sees."""
-        samples = TrainingSamples(self.held_out, self.negatives, self.kinds, self.seed)
+        samples = TrainingSamples(
+            self.held_out, self.negatives, self.kinds, self.seed, image_negatives=self.image_negatives
+        )
         rows = [samples[0, index] for index in range(min(count, len(samples)))]
-        return Collate(self.tokenizer, self.kinds, pictures=self.source.pictured and bool(self.source.kinds))(
-            rows
-        ), rows
+        return Collate(self.tokenizer, self.kinds, self.pictured)(rows), rows
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Counts what could not be read, in the main process, and stops past the limit."""

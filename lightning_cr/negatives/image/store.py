@@ -167,7 +167,7 @@ class PictureStore:
                 file.seek(place.offset)
                 data = file.read(place.size)
         except OSError as error:
-            raise UnreadableImage(self._damaged(unit, f"cannot be read ({reason(error)})")) from error
+            raise UnreadableImage(self._damaged(unit, f"cannot be read at {key} ({reason(error)})")) from error
         if hashlib.sha256(data).digest() != place.sha256:
             raise UnreadableImage(self._damaged(unit, f"is damaged at {key}"))
         return data
