@@ -122,17 +122,17 @@ class CompositionData(pl.LightningDataModule):
                 benchmark.open(self.root, self.preprocess, self.held_out)
             self.suite = Suite(self.benchmarks)
         if stage == "fit":
-            if self.negatives.context == "corpus" and self._corpus is None and not self.source.no_training:
-                self._learn()
             if self.source.no_training:
                 raise DataError(self.source.no_training)
+            if self.image_negatives is not None:
+                self.image_negatives.open(self.train, self.preprocess)
+            if self.negatives.context == "corpus" and self._corpus is None:
+                self._learn()
             if self.positives and not self.train.rewords:
                 raise ConfigError(
                     f"data.positives is {self.positives}, but no image of the training split has another caption; use"
                     " --data.positives 0"
                 )
-            if self.image_negatives is not None:
-                self.image_negatives.open(self.train, self.preprocess)
             needed = self.batch_size * distributed.world_size()
             if len(self.train) < needed:
                 raise ConfigError(

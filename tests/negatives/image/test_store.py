@@ -9,12 +9,12 @@ from dataclasses import asdict, fields
 
 import pyarrow as pa
 import pytest
-from pictures import encoded, made
 
 from lightning_cr import files
 from lightning_cr.errors import DataError
 from lightning_cr.images import UnreadableImage
 from lightning_cr.negatives.image import Made, PictureStore, manifest
+from tests.picture_stores import encoded, made
 
 
 @pytest.fixture
