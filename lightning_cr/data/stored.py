@@ -148,10 +148,10 @@ class StoredPictures(ImageNegatives):
         asked = np.fromiter(captions, dtype=np.uint64)
         found = int(np.isin(asked, self._pairs).sum())
         if not found:
-            some = self._store.rows.slice(int(self._rows[0]), 1).to_pylist()[0]
+            caption, image_id = self._store.said(int(self._rows[0]), "caption", "image_id")
             raise DataError(
                 f"none of the {len(asked):,} training captions is in the store {self.folder}, which has pictures for"
-                f" captions such as {some['caption'][:60]!r} of image {some['image_id']}; give it the data that it was"
+                f" captions such as {caption[:60]!r} of image {image_id}; give it the data that it was"
                 " made from, or make one for these: python -m lightning_cr synthesize --help"
             )
         return f"; {found:,} of {len(asked):,} training captions have one"
@@ -166,20 +166,17 @@ class StoredPictures(ImageNegatives):
         found: dict[str, Pair | None] = {}
         for code, kind in enumerate(self._names):
             slots = self._slots_of(kind)
-            texts: dict[str, list[int]] = {}
-            # In an order that does not hang on which unit was written first.
-            for row in sorted(self._rows[here][self._codes[here] == code].tolist(), key=self._order):
-                texts.setdefault(self._said(row, "negative"), []).append(row)
-            drawn = rng.sample(list(texts), min(len(slots), len(texts)))
-            for slot, text in zip_longest(slots, drawn):
-                pair = self._pair(sample, slot, rng.choice(texts[text]), rng) if text is not None else None
+            captions = self._by_caption(self._rows[here][self._codes[here] == code].tolist())
+            drawn = rng.sample(captions, min(len(slots), len(captions)))
+            for slot, rows in zip_longest(slots, drawn):
+                pair = self._pair(sample, slot, rng.choice(rows), rng) if rows else None
                 if pair is not None or self.otherwise == "empty":
                     found[slot] = pair
         return found
 
     def _pair(self, sample: Sample, slot: str, row: int, rng: random.Random) -> Pair | None:
-        said = {name: self._said(row, name) for name in (*_EDIT, "caption")}
-        if said.pop("caption") != sample.caption:  # another caption with the same hash
+        caption, text, *edit = self._store.said(row, "caption", "negative", *_EDIT)
+        if caption != sample.caption:  # another one with the same hash
             return None
         try:
             picture = self._store.image(row)
@@ -189,17 +186,19 @@ class StoredPictures(ImageNegatives):
         crop = sample.crop
         if crop is not None and self.crop == "own":
             crop = random_crop(picture.size, rng, self.crop_scale)
-        negative = Negative(text=said.pop("negative"), kind=slot, **said)
-        return negative, resize_and_crop(picture, self._preprocess, crop=crop)
+        return Negative(text, slot, *edit), resize_and_crop(picture, self._preprocess, crop=crop)
 
-    def _order(self, row: int) -> tuple[str, str]:
-        return self._said(row, "negative"), self._said(row, "key")
+    def _by_caption(self, rows: list[int]) -> list[list[int]]:
+        """Rows of the same false caption together, in an order that does not hang on which unit was written first."""
+        if len(rows) < 2:
+            return [rows] if rows else []
+        found: dict[str, list[int]] = {}
+        for text, _, row in sorted((*self._store.said(row, "negative", "key"), row) for row in rows):
+            found.setdefault(text, []).append(row)
+        return list(found.values())
 
-    def _said(self, row: int, name: str) -> Any:
-        return self._store.rows.column(name)[row].as_py()
 
-
-_EDIT = ("negative", "original", "replacement", "start", "end", "concreteness")
+_EDIT = ("original", "replacement", "start", "end", "concreteness")
 
 
 def _words(column: Any) -> tuple[Any, list[str]]:

@@ -195,9 +195,9 @@ def test_a_unit_that_was_deleted_and_made_anew_has_its_own_rows(store, tmp_path)
 
 
 def test_a_process_that_is_handed_the_store_gets_its_path_and_the_same_rows(store, tmp_path):
+    PictureStore(tmp_path / "store").write("later", [made("e", 5)], [encoded()])
     state = pickle.dumps(store)
     assert len(state) < 500
-    PictureStore(tmp_path / "store").write("later", [made("e", 5)], [encoded()])
     other = pickle.loads(state)
     assert everything(other) == everything(store)
 
