@@ -61,6 +61,7 @@ def resize_and_crop(
     if crop is not None:
         sides = (image.width, image.height, image.width, image.height)
         left, top, right, bottom = (round(share * side) for share, side in zip(crop, sides, strict=True))
+        left, top = min(left, image.width - 1), min(top, image.height - 1)  # of a small picture one pixel at least
         image = image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     else:

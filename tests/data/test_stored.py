@@ -200,7 +200,8 @@ def test_a_crop_in_shares_is_the_crop_in_pixels(tmp_path):
         assert all(
             (share * side) == pytest.approx(round(share * side)) for share, side in zip(crop, size * 2, strict=True)
         )
-    assert resize_and_crop(Image.new("RGB", (5, 5)), PREPROCESS, crop=(0.99, 0.99, 1.0, 1.0)).shape == (3, 16, 16)
+    for crop in ((0.99, 0.99, 1.0, 1.0), (0.0, 0.0, 0.01, 0.01)):
+        assert (resize_and_crop(Image.new("RGB", (5, 5), "white"), PREPROCESS, crop=crop) == 255).all()
 
 
 # ---- what is left out, and what is refused -------------------------------------------------------------------------
