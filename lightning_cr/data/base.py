@@ -12,9 +12,14 @@ from torch import Tensor
 
 from lightning_cr.benchmarks.base import Picture
 from lightning_cr.encoders.base import Preprocess
+from lightning_cr.encoders.preprocess import Crop
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
+from lightning_cr.scenes import Scene, Wording
 
-__all__ = ["Sample", "Source", "Split", "positive_rng", "sample_rng"]
+__all__ = ["ImageNegatives", "Pair", "Sample", "Source", "Split", "picture_rng", "positive_rng", "sample_rng"]
+
+Pair = tuple[Negative, Tensor | None]
+"""A false caption and the picture that it is true of, ``(3, H, W)`` uint8, or None where there is no picture."""
 
 
 @dataclass
@@ -32,6 +37,8 @@ class Sample:
         skipped: One line for each input that could not be read and was replaced.
         another: Draws another true caption of the image, worded differently, or None where it has no other; asked only
             where positive texts are wanted. None where the split has none (:attr:`Split.rewords`).
+        crop: The rectangle of the picture that ``image`` shows, where it was drawn at random.
+        graph: What the picture was rendered from and how its caption is worded, in the embedded world.
     """
 
     image: Tensor
@@ -39,9 +46,11 @@ class Sample:
     sample_id: int
     image_id: int
     annotated: AnnotatedCaption | None = None
-    negatives: dict[str, tuple[Negative, Tensor | None]] | None = None
+    negatives: dict[str, Pair] | None = None
     skipped: tuple[str, ...] = ()
     another: Callable[[random.Random], str | None] | None = None
+    crop: Crop | None = None
+    graph: tuple[Scene, Wording] | None = None
 
 
 class Split(ABC):
@@ -64,6 +73,11 @@ class Split(ABC):
     @property
     def texts(self) -> Sequence[str] | None:
         """All captions, by sample id, where they are a fixed list that can be annotated once; else None."""
+        return None
+
+    @property
+    def image_ids(self) -> Sequence[int] | None:
+        """Ids of the pictures, in the order of :meth:`picture`, where these are a fixed list; else None."""
         return None
 
     @property
@@ -128,6 +142,49 @@ class Source(ABC):
         """
 
 
+class ImageNegatives(ABC):
+    """The door of negatives in pixels: given a sample, false captions of it with the pictures that they are true of.
+
+    Feature-space perturbation is another door, :class:`lightning_cr.negatives.image.base.FeatureNegatives`: it makes no
+    picture.
+    """
+
+    kinds: tuple[str, ...] = ()
+    """Names of the slots that it fills; known once it is open."""
+
+    pictured: bool = True
+    """Whether what it gives has pictures."""
+
+    rated: bool = False
+    """Whether what it gives comes with a concreteness; known once it is open."""
+
+    @abstractmethod
+    def open(self, train: Split, preprocess: Preprocess) -> None:
+        """Prepares for a training split, before any worker starts.
+
+        Args:
+            train: Where the samples come from.
+            preprocess: What the encoder wants of pixels.
+
+        Raises:
+            ConfigError: It has nothing for samples of that sort.
+            DataError: A folder or file is missing or unreadable.
+        """
+
+    @abstractmethod
+    def __call__(self, sample: Sample, rng: random.Random) -> dict[str, Pair | None]:
+        """The negatives of a sample.
+
+        Args:
+            sample: As the split gives it; a picture that cannot be read is added to its ``skipped``.
+            rng: The only source of randomness.
+
+        Returns:
+            Slot name to false caption and picture. A slot that is named with None stays empty; one that is not named
+            is the source's or a text rule's to fill.
+        """
+
+
 def sample_rng(seed: int, epoch: int, index: int) -> random.Random:
     """A generator that depends on (seed, epoch, index) and on nothing else.
 
@@ -135,6 +192,11 @@ def sample_rng(seed: int, epoch: int, index: int) -> random.Random:
     True
     """
     return random.Random(f"{seed}/{epoch}/{index}")
+
+
+def picture_rng(seed: int, epoch: int, index: int) -> random.Random:
+    """As :func:`sample_rng`, of the door of image negatives alone: with it and without, the rules draw the same."""
+    return random.Random(f"{seed}/{epoch}/{index}/picture")
 
 
 def positive_rng(seed: int, epoch: int, index: int) -> random.Random:

@@ -17,7 +17,7 @@ from lightning_cr.benchmarks.pictures import PictureFile
 from lightning_cr.data.base import Sample, Source, Split
 from lightning_cr.data.coco_annotations import Entry, Problems, is_karpathy, read_entries, read_json
 from lightning_cr.encoders.base import Preprocess
-from lightning_cr.encoders.preprocess import resize_and_crop
+from lightning_cr.encoders.preprocess import random_crop, resize_and_crop
 from lightning_cr.errors import ConfigError, DataError
 from lightning_cr.images import COCO_FOLDERS, ImageFolders, UnreadableImage, read_image
 
@@ -143,14 +143,15 @@ class CocoSplit(Split):
             row = rng.randrange(int(self._starts[picture]), int(self._starts[picture + 1]))
         else:
             row = int(self._starts[picture])
-        crop = (rng, self._crop_scale) if self._crop_scale else ()
+        crop = random_crop(image.size, rng, self._crop_scale) if self._crop_scale else None
         return Sample(
-            image=resize_and_crop(image, self._preprocess, *crop),
+            image=resize_and_crop(image, self._preprocess, crop=crop),
             caption=self._texts[row],
             sample_id=row,
             image_id=int(self._ids[picture]),
             skipped=tuple(skipped),
             another=partial(self._another, picture, row),
+            crop=crop,
         )
 
     def _another(self, picture: int, row: int, rng: random.Random) -> str | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_cr.batch import Batch
-from lightning_cr.data.base import Sample, Split, positive_rng, sample_rng
+from lightning_cr.data.base import ImageNegatives, Pair, Sample, Split, picture_rng, positive_rng, sample_rng
 from lightning_cr.encoders.base import Tokenizer, tokenize
 from lightning_cr.negatives.text import TextNegatives
 from lightning_cr.negatives.text.base import AnnotatedCaption, Negative
@@ -51,6 +51,7 @@ class TrainingSamples(Dataset[Prepared]):
         corpus: The split's captions as they were annotated once, by sample id; None has the tagger asked each time.
         positives: Whether to draw another true caption of each image. It has a generator of its own, so that all else
             is the same with it and without.
+        image_negatives: Fills slots with false captions and their pictures, before the source and the rules do.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class TrainingSamples(Dataset[Prepared]):
         seed: int,
         corpus: Sequence[AnnotatedCaption] | None = None,
         positives: bool = False,
+        image_negatives: ImageNegatives | None = None,
     ) -> None:
         self.split = split
         self.negatives = negatives
@@ -68,6 +70,7 @@ class TrainingSamples(Dataset[Prepared]):
         self.seed = seed
         self.corpus = corpus
         self.positives = positives
+        self.image_negatives = image_negatives
 
     def __len__(self) -> int:
         return len(self.split)
@@ -77,12 +80,18 @@ class TrainingSamples(Dataset[Prepared]):
         epoch, index = key
         rng = sample_rng(self.seed, epoch, index)
         sample = self.split.sample(index, rng, epoch)
-        own = sample.negatives or {}
+        own: dict[str, Pair | None] = dict(sample.negatives or {})
+        if self.image_negatives is not None:
+            own |= self.image_negatives(sample, picture_rng(self.seed, epoch, index))
         annotated = sample.annotated or (self.corpus[sample.sample_id] if self.corpus else sample.caption)
         made = self.negatives(annotated, rng, self.split.accepts)
         ruled = dict(zip(self.negatives.kinds, made, strict=True))
-        negatives = [own[kind][0] if kind in own else ruled.get(kind) for kind in self.kinds]
-        pictures = [own[kind][1] if kind in own else None for kind in self.kinds]
+        filled = {kind: pair or (None, None) for kind, pair in own.items()}
+        negatives, pictures = [], []
+        for kind in self.kinds:
+            negative, picture = filled[kind] if kind in filled else (ruled.get(kind), None)
+            negatives.append(negative)
+            pictures.append(picture)
         if not self.positives:
             return Prepared(sample, negatives, pictures)
         drawn = sample.another(positive_rng(self.seed, epoch, index)) if sample.another else None
@@ -95,7 +104,7 @@ class Collate:
     Args:
         tokenizer: Of the text tower.
         kinds: The slots, in order.
-        pictures: Whether the source makes pictures of negatives; then J is K in every batch, also where none exists, so
+        pictures: Whether the data bring pictures of negatives; then J is K in every batch, also where none exists, so
             that all ranks agree on it.
     """
 

@@ -17,7 +17,7 @@ from lightning_cr.batch import Batch
 from lightning_cr.benchmarks.base import Benchmark, Scoring
 from lightning_cr.benchmarks.embedding_cache import EmbeddingCache
 from lightning_cr.benchmarks.suite import EncodeChunk, EncodeItems, Suite
-from lightning_cr.data.base import Source, Split
+from lightning_cr.data.base import ImageNegatives, Source, Split
 from lightning_cr.data.collate import Collate, Prepared, TrainingSamples
 from lightning_cr.data.loader import EpochSampler, ResumableLoader
 from lightning_cr.data.trained_on import count_trained_on
@@ -51,6 +51,7 @@ class CompositionData(pl.LightningDataModule):
             ``dataset_coco.json`` (its training splits) or JSON lists that name pictures; relative to ``root``.
         embedding_cache: Folder where ``test`` and ``validate`` keep vectors of pictures and captions, and find those
             that the same weights gave before; None encodes all anew. A fit, whose weights move, does not use it.
+        image_negatives: Where negatives come from that have pictures, beside the source's own; read by a fit alone.
 
     Attributes:
         skipped: One line for each input that could not be used.
@@ -76,6 +77,7 @@ class CompositionData(pl.LightningDataModule):
         scoring: Scoring = Scoring(),  # noqa: B008 (never changed in place)
         trained_on: list[str] = [],  # noqa: B006 (read only)
         embedding_cache: str | None = None,
+        image_negatives: ImageNegatives | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -97,6 +99,7 @@ class CompositionData(pl.LightningDataModule):
         self.scoring = scoring
         self.trained_on = trained_on
         self.embedding_cache = Path(embedding_cache).expanduser() if embedding_cache else None
+        self.image_negatives = image_negatives
         self.skipped: dict[str, None] = {}
         self.cache: EmbeddingCache | None = None
         self._opened: tuple[Split, Split] | None = None
@@ -106,14 +109,20 @@ class CompositionData(pl.LightningDataModule):
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """Names of the K slots: those of the text rules, then those that only the source fills."""
-        ruled = self.negatives.kinds
-        return (*ruled, *(kind for kind in self.source.kinds if kind not in ruled))
+        """Names of the K slots: those of the text rules, then those of the source and of ``image_negatives`` alone."""
+        pictured = self.image_negatives.kinds if self.image_negatives else ()
+        return tuple(dict.fromkeys((*self.negatives.kinds, *self.source.kinds, *pictured)))
 
     @property
     def rated(self) -> bool:
         """Whether any negative comes with a concreteness."""
-        return self.negatives.rated or self.source.rated
+        return self.negatives.rated or self.source.rated or bool(self.image_negatives and self.image_negatives.rated)
+
+    @property
+    def pictured(self) -> bool:
+        """Whether any negative comes with a picture."""
+        makers = (self.source, self.image_negatives)
+        return any(maker is not None and maker.pictured and bool(maker.kinds) for maker in makers)
 
     def setup(self, stage: str) -> None:
         """Opens the source and, where they are wanted, the benchmarks."""
@@ -131,10 +140,12 @@ class CompositionData(pl.LightningDataModule):
                 count_trained_on(self.benchmarks, self.trained_on, self.root)
             self.suite = Suite(self.benchmarks)
         if stage == "fit":
-            if self.negatives.context == "corpus" and self._corpus is None and not self.source.no_training:
-                self._learn()
             if self.source.no_training:
                 raise DataError(self.source.no_training)
+            if self.image_negatives is not None:
+                self.image_negatives.open(self.train, self.preprocess)
+            if self.negatives.context == "corpus" and self._corpus is None:
+                self._learn()
             if self.positives and not self.train.rewords:
                 raise ConfigError(
                     f"data.positives is {self.positives}, but no image of the training split has another caption; use"
@@ -202,10 +213,18 @@ class CompositionData(pl.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Batches of training, resumable in mid-epoch."""
         self._loader = ResumableLoader(
-            TrainingSamples(self.train, self.negatives, self.kinds, self.seed, self._corpus, self.positives > 0),
+            TrainingSamples(
+                self.train,
+                self.negatives,
+                self.kinds,
+                self.seed,
+                self._corpus,
+                self.positives > 0,
+                self.image_negatives,
+            ),
             batch_size=self.batch_size,
             sampler=EpochSampler(len(self.train), self.batch_size, self.seed),
-            collate_fn=Collate(self.tokenizer, self.kinds, pictures=self.source.pictured and bool(self.source.kinds)),
+            collate_fn=Collate(self.tokenizer, self.kinds, self.pictured),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=self._encoder_on_gpu,
@@ -266,11 +285,11 @@ class CompositionData(pl.LightningDataModule):
 
     def examples(self, count: int) -> tuple[Batch, list[Prepared]]:
         """The first held-out samples with their negatives, as a batch, for a picture of what the model sees."""
-        samples = TrainingSamples(self.held_out, self.negatives, self.kinds, self.seed)
+        samples = TrainingSamples(
+            self.held_out, self.negatives, self.kinds, self.seed, image_negatives=self.image_negatives
+        )
         rows = [samples[0, index] for index in range(min(count, len(samples)))]
-        return Collate(self.tokenizer, self.kinds, pictures=self.source.pictured and bool(self.source.kinds))(
-            rows
-        ), rows
+        return Collate(self.tokenizer, self.kinds, self.pictured)(rows), rows
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Counts what could not be read, in the main process, and stops past the limit."""

@@ -6,9 +6,7 @@ import random
 from functools import partial
 from pathlib import Path
 
-from torch import Tensor
-
-from lightning_cr.data.base import Sample, Source, Split
+from lightning_cr.data.base import ImageNegatives, Pair, Sample, Source, Split
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, suggest
 from lightning_cr.negatives.text.base import Negative
@@ -26,9 +24,51 @@ from lightning_cr.scenes import (
     to_tensor,
 )
 
-__all__ = ["Scenes"]
+__all__ = ["SceneEdits", "Scenes"]
 
 _DRAWS = 8  # a scene of one thing has few wordings, so the same may come again
+
+
+class SceneEdits(ImageNegatives):
+    """False captions with their true pictures, exactly: the scene graph is edited, captioned and rendered.
+
+    Args:
+        edits: Slots to fill, each the name of one of SugarCrepe's seven categories.
+        pictures: Whether to render; the captions are the same without.
+
+    Raises:
+        ConfigError: An unknown edit, or, once it is opened, another world than the embedded one.
+    """
+
+    def __init__(self, edits: list[str], pictures: bool = True) -> None:
+        for name in edits:
+            if name not in EDITS:
+                known = ", ".join(EDITS)
+                raise ConfigError(f"data.source.edits names '{name}'; known are {known}.{suggest(name, EDITS)}")
+        self.kinds = tuple(edits)
+        self.pictured = pictures
+
+    def open(self, train: Split, preprocess: Preprocess) -> None:
+        """Takes the side of the pictures."""
+        if not isinstance(train, SceneSplit):
+            raise ConfigError(
+                "data.image_negatives is SceneEdits, which edits scene graphs, and the data are not the embedded world;"
+                " use StoredPictures"
+            )
+        self.pixels = preprocess.size
+
+    def __call__(self, sample: Sample, rng: random.Random) -> dict[str, Pair | None]:
+        """The edits that the caption gives occasion for."""
+        if sample.graph is None:  # a bug of the caller: open() has seen to it
+            raise ValueError(f"sample {sample.sample_id} has no scene graph")
+        found: dict[str, Pair | None] = {}
+        for kind in self.kinds:
+            edit = EDITS[kind](*sample.graph, rng)
+            if edit is not None:
+                text = caption(edit.scene, edit.wording).text
+                picture = to_tensor(render(edit.scene, self.pixels)) if self.pictured else None
+                found[kind] = (Negative(text, kind, *changed(sample.caption, text)), picture)
+        return found
 
 
 class Scenes(Source):
@@ -38,7 +78,8 @@ class Scenes(Source):
         size: Samples in an epoch; every epoch shows other scenes.
         held_out: Scenes of the held-out split.
         edits: Slots whose negative is made by editing the scene graph, with the *true picture* of the false caption as
-            image negative: any of SugarCrepe's seven categories. Other slots are filled by the text rules.
+            image negative: any of SugarCrepe's seven categories (:class:`SceneEdits`). Other slots are filled by the
+            text rules.
         pictures: Whether the false captions of ``edits`` come with their true pictures; the captions are the same.
         where: Probability that a caption tells where things stand, and not only which they are.
         world: How rich the scenes are.
@@ -60,16 +101,13 @@ class Scenes(Source):
     ) -> None:
         self.size = size
         self.held_out = held_out
-        self.kinds = tuple(edits or ())
+        self.edits = SceneEdits(edits or [], pictures)
+        self.kinds = self.edits.kinds
         self.pictured = pictures
         self.where = where
         self.world = world
         if size < 1:
             raise ConfigError(f"data.source.size is {size}; it must be 1 or more")
-        for name in self.kinds:
-            if name not in EDITS:
-                known = ", ".join(EDITS)
-                raise ConfigError(f"data.source.edits names '{name}'; known are {known}.{suggest(name, EDITS)}")
 
     def open(self, root: Path | None, preprocess: Preprocess, seed: int) -> tuple[Split, Split]:
         """Training scenes and held-out scenes; ``root`` must not be given."""
@@ -79,6 +117,7 @@ class Scenes(Source):
                 " to train on a folder of photographs add --config configs/coco.yaml"
             )
         train = SceneSplit(self, self.size, preprocess.size)
+        self.edits.open(train, preprocess)
         return train, SceneSplit(self, self.held_out, preprocess.size, fixed=f"{seed}/held-out")
 
 
@@ -108,17 +147,12 @@ class SceneSplit(Split):
         scene = self.source.world.draw(rng)
         wording = draw_wording(scene, rng, where=self.source.where)
         annotated = caption(scene, wording)
-        negatives: dict[str, tuple[Negative, Tensor | None]] = {}
-        for kind in self.source.kinds:
-            edit = EDITS[kind](scene, wording, rng)
-            if edit is not None:
-                text = caption(edit.scene, edit.wording).text
-                picture = to_tensor(render(edit.scene, self.pixels)) if self.source.pictured else None
-                negatives[kind] = (Negative(text, kind, *changed(annotated.text, text)), picture)
         number = epoch * self.size + index
         image = to_tensor(render(scene, self.pixels))
         another = partial(reworded, scene, wording)
-        return Sample(image, annotated.text, number, number, annotated, negatives, another=another)
+        sample = Sample(image, annotated.text, number, number, annotated, another=another, graph=(scene, wording))
+        sample.negatives = {slot: pair for slot, pair in self.source.edits(sample, rng).items() if pair is not None}
+        return sample
 
     @property
     def rewords(self) -> bool:

@@ -13,11 +13,14 @@ from torch import Tensor
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError
 
-__all__ = ["resize_and_crop"]
+__all__ = ["Crop", "random_crop", "resize_and_crop"]
 
 FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 RESIZE_MODES = ("shortest", "longest", "squash")
 TRIES = 10
+
+Crop = tuple[float, float, float, float]
+"""Left, top, right and bottom of a rectangle, as shares of a picture's width and height."""
 
 
 def resize_and_crop(
@@ -26,11 +29,13 @@ def resize_and_crop(
     rng: random.Random | None = None,
     scale: tuple[float, float] = (0.9, 1.0),
     ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    crop: Crop | None = None,
 ) -> Tensor:
     """Resizes and crops as open_clip does; the encoder normalises later, on its own device.
 
-    With a generator it is CE-CLIP's training augmentation: a rectangle of 90 to 100 % of the area with a random aspect
-    ratio, resized to the square with bicubic interpolation. Without one it is open_clip's evaluation transform.
+    With a generator or a rectangle it is CE-CLIP's training augmentation: a rectangle of 90 to 100 % of the area with a
+    random aspect ratio, resized to the square with bicubic interpolation. Without it is open_clip's evaluation
+    transform.
 
     Args:
         image: In any mode; it is converted to RGB after resizing, in open_clip's order.
@@ -38,6 +43,7 @@ def resize_and_crop(
         rng: Draws the rectangle.
         scale: Smallest and largest share of the area.
         ratio: Smallest and largest width over height of the rectangle.
+        crop: The rectangle, where it was drawn already.
 
     Returns:
         ``(3, S, S)`` uint8.
@@ -51,11 +57,35 @@ def resize_and_crop(
         raise ConfigError(f"resize_mode is '{preprocess.resize_mode}'; allowed are {', '.join(RESIZE_MODES)}")
     size = preprocess.size
     if rng is not None:
-        image = image.crop(_rectangle(image.width, image.height, rng, scale, ratio))
+        crop = random_crop(image.size, rng, scale, ratio)
+    if crop is not None:
+        sides = (image.width, image.height, image.width, image.height)
+        left, top, right, bottom = (round(share * side) for share, side in zip(crop, sides, strict=True))
+        left, top = min(left, image.width - 1), min(top, image.height - 1)  # of a small picture one pixel at least
+        image = image.crop((left, top, max(right, left + 1), max(bottom, top + 1)))
         image = image.resize((size, size), Image.Resampling.BICUBIC)
     else:
         image = _centre(_resize(image, preprocess), size)
     return torch.from_numpy(np.array(image.convert("RGB")).transpose(2, 0, 1).copy())
+
+
+def random_crop(
+    size: tuple[int, int],
+    rng: random.Random,
+    scale: tuple[float, float] = (0.9, 1.0),
+    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+) -> Crop:
+    """Draws the rectangle of a training augmentation, whole pixels of a picture of this size.
+
+    Args:
+        size: Width and height.
+        rng: Draws it.
+        scale: Smallest and largest share of the area.
+        ratio: Smallest and largest width over height.
+    """
+    width, height = size
+    left, top, right, bottom = _rectangle(width, height, rng, scale, ratio)
+    return left / width, top / height, right / width, bottom / height
 
 
 def _rectangle(
