@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import threading
@@ -64,7 +65,7 @@ class UnreadableImage(DataError):  # noqa: N818 - the state of a file
     """A picture that is missing, broken or of no use; the message is one line with the path and why."""
 
 
-def read_image(path: str | Path) -> Image.Image:
+def read_image(path: str | Path, data: bytes | None = None) -> Image.Image:
     """Reads one picture, upright and in RGB.
 
     Transparent parts are laid over white; CMYK, palettes and 16-bit grey are converted; the EXIF orientation is
@@ -72,15 +73,17 @@ def read_image(path: str | Path) -> Image.Image:
 
     Args:
         path: The file; its contents decide about the format, not its name.
+        data: Its contents, where they were read already; ``path`` then only names them.
 
     Raises:
         UnreadableImage: The file is missing, empty, truncated or no picture, has a side below :data:`MIN_SIDE`, an
             aspect beyond :data:`MAX_ASPECT`, or more than :data:`MAX_PIXELS`.
     """
     try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
+        with open(path, "rb") if data is None else io.BytesIO(data) as file:
+            if file.seek(0, os.SEEK_END) == 0:
                 raise _unreadable(path, "the file is empty (0 bytes)")
+            file.seek(0)
             with _QUIET, warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 image = Image.open(file, formats=_FORMATS)
