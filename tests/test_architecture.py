@@ -16,7 +16,7 @@ LEVELS = [
     {"data"},
     {"task"},
     {"callbacks"},
-    {"resume", "messages", "look", "fill", "interpolate", "compare"},
+    {"resume", "messages", "look", "fill", "interpolate", "compare", "synthesize"},
     {"cli"},
     {"__main__"},
 ]
