@@ -45,7 +45,7 @@ class Synthesis(pl.LightningModule):
         strength: How far from the original, in 0..1, of ``image_to_image`` and ``inpaint``.
         negative_prompt: What not to paint.
         size: Side of the pictures in pixels, the training size of the pipeline.
-        dtype: ``auto`` is bf16 on a GPU and fp32 on a CPU.
+        dtype: ``auto`` is bf16 on a GPU (fp16 on one without it) and fp32 elsewhere.
         variant: Which of several files of weights, such as ``fp16``.
         prompt: Template with ``{negative}``, ``{caption}``, ``{original}`` and ``{replacement}``.
         instructions: Templates in its place by kind of negative, used by ``instruct`` alone; other kinds are told the

@@ -47,7 +47,7 @@ def open_pipeline(name: str, mode: Mode, dtype: Dtype, device: torch.device, var
     Args:
         name: A folder that ``save_pretrained`` wrote, or a name on the hub that was fetched.
         mode: One other than that of its class is tried with the same weights, as diffusers' ``AutoPipeline`` does.
-        dtype: ``auto`` is bf16 on a GPU (fp16 on one without it) and fp32 on a CPU.
+        dtype: ``auto`` is bf16 on a GPU of NVIDIA (fp16 on one without it) and fp32 elsewhere.
         device: Where to.
         variant: Which of several files of weights, such as ``fp16``.
 
@@ -65,14 +65,11 @@ def open_pipeline(name: str, mode: Mode, dtype: Dtype, device: torch.device, var
 
 def _dtype(dtype: Dtype, device: torch.device) -> torch.dtype:
     if dtype == "auto":
-        dtype = "fp32" if device.type == "cpu" else "bf16" if _has_bf16(device) else "fp16"
+        on_gpu = device.type == "cuda"
+        dtype = ("bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16") if on_gpu else "fp32"
     if dtype == "fp16" and device.type == "cpu":
         raise ConfigError("--model.dtype is fp16, which a CPU cannot paint in; use auto, bf16 or fp32")
     return _DTYPES[dtype]
-
-
-def _has_bf16(device: torch.device) -> bool:
-    return device.type != "cuda" or torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def _load(diffusers: Any, name: str, dtype: torch.dtype, variant: str | None) -> Any:

@@ -1,5 +1,7 @@
 """Pipelines that are built once, and the command on a small COCO tree."""
 
+import inspect
+
 import pytest
 
 PIPELINES = {
@@ -25,11 +27,12 @@ def pipelines(tmp_path_factory):
 def arguments(pipelines, tree):
     """The command line of a run on twelve pictures, but for the store."""
 
-    def build(mode="text_to_image"):
+    def build(mode="text_to_image", configs=()):
         return (
             "synthesize",
+            *(part for config in configs for part in ("--config", config)),
             *("--model.pipeline", pipelines[mode], "--model.size", 32, "--model.steps", 2, "--model.sheet", 0),
-            *("--data.root", tree, "--data.negatives.rules", RULES),
+            *("--data.root", tree, *(() if configs else ("--data.negatives.rules", RULES))),
             *("--data.shard", 8, "--data.batch_size", 4, "--trainer.accelerator", "cpu"),
         )
 
@@ -41,8 +44,8 @@ def synthesize(cli, arguments, capsys):
     """Runs the command in ``store`` and gives the store; what it said is in ``synthesize.said``."""
     from lightning_cr.negatives.image.store import PictureStore
 
-    def run(*more, mode="text_to_image", store="store"):
-        code = cli(*arguments(mode), "--data.store", store, *more)
+    def run(*more, mode="text_to_image", store="store", configs=()):
+        code = cli(*arguments(mode, configs), "--data.store", store, *more)
         out, err = capsys.readouterr()
         run.said = out
         assert code == 0, err
@@ -64,6 +67,6 @@ def calls(pipelines, monkeypatch):
             seen.append(given)
             return _real(self, **given)
 
-        spied.__signature__ = __import__("inspect").signature(kind.__call__)
+        spied.__signature__ = inspect.signature(kind.__call__)
         monkeypatch.setattr(kind, "__call__", spied)
     return seen

@@ -1,5 +1,6 @@
 """The command ``synthesize``: every mode, going on, what is dropped, and what it tells."""
 
+import inspect
 import json
 from collections import Counter
 
@@ -142,7 +143,7 @@ def test_the_safety_checker_and_black_pictures_are_blanks(synthesize, monkeypatc
         done.images[-1] = Image.new("RGB", done.images[-1].size)
         return done
 
-    flagged.__signature__ = __import__("inspect").signature(real)
+    flagged.__signature__ = inspect.signature(real)
     monkeypatch.setattr(StableDiffusionPipeline, "__call__", flagged)
     store = synthesize("--data.limit", 8)
     assert names(store, "dropped") == ["blank", "", "", "blank"] * 2
@@ -237,6 +238,19 @@ def test_plain_lines_tell_how_far_it_is(synthesize):
     assert "shard 1/5 (20%)" in synthesize.said
     assert "shard 5/5 (100%)" in synthesize.said
     assert "0:00 left" in synthesize.said
+
+
+def test_workers_read_the_same(synthesize, calls):
+    one = synthesize("--data.limit", 20, mode="instruct", store="one")
+    other = synthesize("--data.limit", 20, "--data.num_workers", 1, mode="instruct", store="other")
+    assert [one.read(at) for at in range(20)] == [other.read(at) for at in range(20)]
+
+
+def test_a_later_config_takes_a_rule_out(synthesize, tmp_path):
+    (tmp_path / "one.yaml").write_text("data: {negatives: {rules: {a: {class_path: ReplaceAttribute}}}}")
+    (tmp_path / "two.yaml").write_text("data: {negatives: {rules: {a: null, b: {class_path: SwapObjects}}}}")
+    store = synthesize(configs=("one.yaml", "two.yaml"))
+    assert set(names(store, "kind")) == {"b"}
 
 
 def test_the_held_out_split(synthesize):
