@@ -74,6 +74,8 @@ def test_pictures_do_not_depend_on_their_batch_mates_seeds_or_shards(synthesize)
 
 @pytest.mark.parametrize("mode", ["image_to_image", "instruct"])
 def test_editing_begins_with_the_original(synthesize, calls, tree, mode):
+    for n in range(1, 13):
+        Image.new("RGB", (80, 60), (20 * n, 100, 200)).save(tree / "train2017" / f"{n:012d}.jpg")
     store = synthesize(mode=mode)
     assert len(store) > 40
     rows = {row["seed"]: row for row in store.rows.to_pylist()}
