@@ -106,6 +106,10 @@ class PictureStore:
         """Rows, those without a picture too."""
         return len(self.rows)
 
+    def said(self, index: int, *columns: str) -> list[Any]:
+        """What a row says in these columns."""
+        return [self.rows.column(name)[index].as_py() for name in columns]
+
     def write(self, unit: str, rows: Sequence[Made], pictures: Sequence[bytes | None], suffix: str = "jpg") -> None:
         """Adds a unit: after this it is there, whole, or nothing is.
 
@@ -154,11 +158,10 @@ class PictureStore:
         Raises:
             UnreadableImage: Its shard is missing or damaged, or the row has no picture.
         """
-        unit, key, dropped, *where = (
-            self.rows.column(name)[index].as_py() for name in ("unit", "key", "dropped", *Place._fields)
-        )
+        unit, *where = self.said(index, "unit", *Place._fields)
         place = Place(*where)
         if not place.size:
+            key, dropped = self.said(index, "key", "dropped")
             raise UnreadableImage(
                 f"{key} in {self.folder} has no picture (it was dropped: {dropped}); read another row"
             )
@@ -167,9 +170,10 @@ class PictureStore:
                 file.seek(place.offset)
                 data = file.read(place.size)
         except OSError as error:
-            raise UnreadableImage(self._damaged(unit, f"cannot be read ({reason(error)})")) from error
+            why = f"cannot be read at {self.said(index, 'key')[0]} ({reason(error)})"
+            raise UnreadableImage(self._damaged(unit, why)) from error
         if hashlib.sha256(data).digest() != place.sha256:
-            raise UnreadableImage(self._damaged(unit, f"is damaged at {key}"))
+            raise UnreadableImage(self._damaged(unit, f"is damaged at {self.said(index, 'key')[0]}"))
         return data
 
     def image(self, index: int) -> Image.Image:
