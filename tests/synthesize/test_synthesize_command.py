@@ -155,6 +155,7 @@ FILTER = ("--model.filter.encoder.name", "photos-tiny", "--model.filter.encoder.
 
 
 def test_the_margins_are_those_of_the_formula(synthesize, tree, tmp_path):
+    torch.manual_seed(0)
     encoder = build_encoder(EncoderConfig("photos-tiny", ""))
     save_weights(encoder, tmp_path / "judge.pt")
     weights = ("--model.filter.encoder.pretrained", tmp_path / "judge.pt")
@@ -173,7 +174,7 @@ def test_the_margins_are_those_of_the_formula(synthesize, tree, tmp_path):
             made, caption, negative = image(store.image(at)), text(row["caption"]), text(row["negative"])
             assert row["text_margin"] == pytest.approx(float(made @ negative - original @ negative), abs=1e-5)
             assert row["image_margin"] == pytest.approx(float(original @ caption - made @ caption), abs=1e-5)
-            assert abs(row["text_margin"] + row["image_margin"]) > 1e-4
+    assert len({round(row[name], 5) for row in rows for name in ("text_margin", "image_margin")}) > 12
     kept = sum(row["text_margin"] > 0 and row["image_margin"] > 0 for row in rows)
     report = json.loads((store.folder / "report.json").read_text())["kinds"].values()
     assert sum(row["kept"] for row in report) == kept
