@@ -1,7 +1,8 @@
 """The command line: a stock LightningCLI with a fixed task and data module.
 
 ``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own, ``interpolate`` is a method of our trainer; several
-``--config`` are laid over each other; ``negatives``, ``fill``, ``compare`` and ``order`` have parsers of their own.
+``--config`` are laid over each other; ``negatives``, ``fill``, ``compare``, ``order`` and ``synthesize`` have parsers of
+their own.
 What is added here: losses and text rules laid over entry by entry, one-line errors with a suggestion, a folder of its
 own for each run, and a stop where resuming would ignore a changed value.
 """
@@ -24,7 +25,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from lightning_cr import compare, fill, look, order
+from lightning_cr import compare, fill, look, order, synthesize
 from lightning_cr.callbacks import (
     BestCheckpoint,
     GracefulStop,
@@ -57,7 +58,7 @@ DEFAULTS: dict[str, Any] = {
     "trainer.log_every_n_steps": 10,
     "trainer.enable_model_summary": False,
 }
-COMMANDS = {"negatives": look, "fill": fill, "compare": compare, "order": order}
+COMMANDS = {"negatives": look, "fill": fill, "compare": compare, "order": order, "synthesize": synthesize}
 """Commands that neither train nor measure a model."""
 LAID_OVER = ("model.losses", "data.negatives.rules")
 """Where a later --config changes, adds and takes out single entries; everywhere else its value is the whole value."""
@@ -65,6 +66,8 @@ LAID_OVER = ("model.losses", "data.negatives.rules")
 
 class Parser(LightningArgumentParser):
     """A parser whose errors are one line with a suggestion, not pages of usage."""
+
+    config_action: type = ActionConfigFile
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"allow_abbrev": False} | kwargs)
@@ -113,6 +116,9 @@ class LaidOver(ActionConfigFile):
                     f" none of that name.{suggest(name, before.get(key, {}))}"
                 )
             del cfg[key][name]
+
+
+Parser.config_action = LaidOver
 
 
 class CompositionCLI(LightningCLI):
@@ -304,7 +310,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             if given and given[0] in COMMANDS:
                 room = COMMANDS[given[0]]
-                room.run(room.make_parser(Parser).parse_args(given[1:]))
+                parser = room.make_parser(Parser)
+                room.run(parser.instantiate_classes(parser.parse_args(given[1:])))
             else:
                 CompositionCLI()
         except (LightningCRError, MisconfigurationException) as error:  # Lightning's word for a user's mistake

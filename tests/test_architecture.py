@@ -16,7 +16,7 @@ LEVELS = [
     {"data"},
     {"task"},
     {"callbacks"},
-    {"resume", "messages", "look", "fill", "interpolate", "compare", "order"},
+    {"resume", "messages", "look", "fill", "interpolate", "compare", "order", "synthesize"},
     {"cli"},
     {"__main__"},
 ]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from lightning_cr.benchmarks.pictures import PictureFile
@@ -153,6 +154,11 @@ class CocoSplit(Split):
             another=partial(self._another, picture, row),
             crop=crop,
         )
+
+    def unpictured(self, row: int, rng: random.Random) -> Sample:
+        """Caption number ``row`` as a sample without pixels; ``rng`` draws of what negatives a split may have."""
+        picture = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return Sample(torch.empty(0), self._texts[row], row, int(self._ids[picture]))
 
     def _another(self, picture: int, row: int, rng: random.Random) -> str | None:
         """Another caption of the picture, each of those with other words as likely."""

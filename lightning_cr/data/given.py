@@ -80,6 +80,17 @@ class GivenSplit(CocoSplit):
     def sample(self, index: int, rng: random.Random, epoch: int) -> Sample:
         """The caption at an index with its picture and its negatives; which of several is drawn from ``rng``."""
         sample = super().sample(index, rng, epoch)
+        self._add_given(sample, rng)
+        self._add_similar(sample, rng)
+        return sample
+
+    def unpictured(self, row: int, rng: random.Random) -> Sample:
+        """Caption number ``row`` with its negatives, without pixels and without ``similar``, whose picture is known."""
+        sample = super().unpictured(row, rng)
+        self._add_given(sample, rng)
+        return sample
+
+    def _add_given(self, sample: Sample, rng: random.Random) -> None:
         row = sample.sample_id
         here = range(int(self._ends[row]), int(self._ends[row + 1]))
         sample.negatives = {}
@@ -91,8 +102,6 @@ class GivenSplit(CocoSplit):
                 slot = kind if self._slots == 1 else f"{kind}_{number}"
                 rating = float(self._ratings[at])
                 sample.negatives[slot] = self._negative(sample, self._given[at], slot, rating), None
-        self._add_similar(sample, rng)
-        return sample
 
     def _add_similar(self, sample: Sample, rng: random.Random) -> None:
         """A similar picture with its caption, which is a negative of this picture whose own picture is known."""
