@@ -1,8 +1,8 @@
 """The command line: a stock LightningCLI with a fixed task and data module.
 
 ``fit``, ``validate``, ``test`` and ``predict`` are Lightning's own, ``interpolate`` is a method of our trainer; several
-``--config`` are laid over each other; ``negatives``, ``fill``, ``compare``, ``order`` and ``synthesize`` have parsers of
-their own.
+``--config`` are laid over each other; ``negatives``, ``fill``, ``compare``, ``order`` and ``synthesize`` have their own
+parsers.
 What is added here: losses and text rules laid over entry by entry, one-line errors with a suggestion, a folder of its
 own for each run, and a stop where resuming would ignore a changed value.
 """

@@ -104,7 +104,7 @@ class SynthesisData(CompositionData):
         if self.negatives.lexicon is None:
             self.negatives = replace(self.negatives, lexicon=self.source.lexicon)
         self._opened = self.source.open(self.root, _ANY_SIZE, self.seed)
-        self._skip(self.source.skipped)
+        self.skip(self.source.skipped)
         if self.split_name == "train" and self.source.no_training:
             raise DataError(self.source.no_training)
         if not isinstance(self.train, CocoSplit):
@@ -189,7 +189,7 @@ class SynthesisData(CompositionData):
 
     def on_before_batch_transfer(self, batch: Work, dataloader_idx: int) -> Work:
         """Counts originals that could not be read, and stops past the limit."""
-        self._skip(batch.skipped)
+        self.skip(batch.skipped)
         return batch
 
 
