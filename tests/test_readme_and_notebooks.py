@@ -21,7 +21,7 @@ COMMANDS = [
     if "lightning_cr" in line
 ]
 OURS = [command for command in COMMANDS if command.startswith("python -m lightning_cr")]
-LOOKS = [command for command in OURS if " negatives " in command]
+LOOKS = [command for command in OURS if " negatives " in command or " order " in command]
 FILLS = [command for command in OURS if " fill " in command]
 RUNS = [command for command in OURS if command not in (*LOOKS, *FILLS)]
 
@@ -47,10 +47,11 @@ def test_every_command_of_the_readme_is_understood(cli, capsys, command):
 
 
 @pytest.mark.parametrize("command", LOOKS)
-def test_every_look_at_negatives_runs(cli, capsys, tmp_path, command):
+def test_every_command_on_captions_runs(cli, capsys, tmp_path, command):
     captions = ["A black dog on top of a red couch.", "Two men riding brown horses in a field."]
     (tmp_path / "captions.txt").write_text("\n".join(captions))
-    (tmp_path / "dataset_coco.json").write_text(json.dumps([{"image": "1.jpg", "caption": captions}]))
+    for name in ("dataset_coco.json", "coco_karpathy_test.json"):
+        (tmp_path / name).write_text(json.dumps([{"image": "1.jpg", "caption": captions}]))
     assert cli(*shlex.split(command)[3:]) == 0, capsys.readouterr().err
 
 
