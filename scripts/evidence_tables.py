@@ -66,7 +66,7 @@ def write(
         _plot(docs / "evidence_recipes.png", recipes, results, "accuracy in %, mean and 95% interval over seeds")
     for study in plan["ablations"]:
         names = [name for name in [*study.get("with", ()), *(study.get("rows") or {})] if any(results.get(name, ()))]
-        if not any(any(results.get(name, ())) for name in study.get("rows") or {}):
+        if not any(any(results.get(name, ())) for name in study.get("rows") or names):
             text = _between(text, study["name"], _still_to_measure(study, results).strip())
             continue
         base = study.get("against", names[0])
