@@ -6,13 +6,27 @@ ones, so the dozen lines stand here.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["all_reduce_sum", "gather", "gather_objects", "gather_with_gradient", "rank", "world_size"]
+__all__ = [
+    "all_reduce_sum",
+    "gather",
+    "gather_objects",
+    "gather_with_gradient",
+    "on_first_rank",
+    "rank",
+    "world_size",
+]
+
+_Made = TypeVar("_Made")
+_PATIENCE = timedelta(days=1)
+"""What takes one rank long, such as fitting a probe, must not end the others by the collectives' ten minutes."""
 
 
 def world_size() -> int:
@@ -83,3 +97,26 @@ def gather_objects(table: dict[str, list[Any]]) -> dict[str, list[Any]]:
     received: list[Any] = [None] * world_size()
     dist.all_gather_object(received, table)
     return {key: [entry for other in received for entry in other[key]] for key in table}
+
+
+def on_first_rank(make: Callable[[], _Made]) -> _Made:
+    """What the first rank makes, on all ranks; its error is raised on all, so that none waits for ever.
+
+    Args:
+        make: Called on the first rank alone.
+    """
+    if world_size() == 1:
+        return make()
+    found: list[Any] = [None, None]
+    if rank() == 0:
+        try:
+            found[0] = make()
+        except Exception as error:
+            found[1] = error
+    group: Any = dist.new_group(backend="gloo", timeout=_PATIENCE)
+    dist.broadcast_object_list(found, src=0, group=group, device=torch.device("cpu"))
+    dist.destroy_process_group(group)
+    if found[1] is not None:
+        raise found[1]
+    made: _Made = found[0]
+    return made

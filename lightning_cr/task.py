@@ -243,18 +243,22 @@ class CompositionTask(pl.LightningModule):
         image = _assemble(parts["image"], len(suite.pictures), self.encoder.dim)
         text = _assemble(parts["text"], len(suite.captions), self.encoder.dim)
         if image is not None and text is not None:  # a validation that is cut short by a limit measures nothing
-            for name, benchmark in benchmarks.items():
-                similarity = suite.similarity(name, image, text)
-                self.measured[name] = found = measure(benchmark, similarity, scoring, likelihood)
-                shown = {key: found.scores[key] for key in benchmark.shown(found)}
-                self.scores |= {f"{name}/{key}" if key in self.scores else key: s for key, s in shown.items()}
+            self.measured = distributed.on_first_rank(
+                lambda: {
+                    name: measure(benchmark, suite.similarity(name, image, text), scoring, likelihood)
+                    for name, benchmark in benchmarks.items()
+                }
+            )
+        for name, found in self.measured.items():
+            shown = {key: found.scores[key] for key in benchmarks[name].shown(found)}
+            self.scores |= {f"{name}/{key}" if key in self.scores else key: s for key, s in shown.items()}
         self._encoded = {}
         for name, score in self.scores.items():
             self.log(f"bench/{name}", score.value)
-        if self.scores:
-            known = [b.headline for b in benchmarks.values() if b.headline in self.scores]
-            if known:
-                self.log("headline", sum(self.scores[name].value for name in known) / len(known))
+        heads = [(found.scores, benchmarks[name].headline) for name, found in self.measured.items()]
+        known = [scores[headline].value for scores, headline in heads if headline in scores]
+        if known:
+            self.log("headline", sum(known) / len(known))
 
     test_step = validation_step
 
@@ -275,10 +279,10 @@ class CompositionTask(pl.LightningModule):
     def _encode(self, chunk: EncodeChunk) -> tuple[Tensor, Tensor]:
         """Rows and their unit vectors, NaN for what could not be read."""
         if chunk.vectors is not None:
-            return chunk.rows.cpu(), chunk.vectors.cpu()
+            return chunk.rows.cpu(), torch.from_numpy(chunk.vectors)
         if chunk.tokens is not None:
             return chunk.rows.cpu(), _numbers(self.encoder.encode_text(chunk.tokens), "text")
-        vectors = torch.full((len(chunk.rows), self.encoder.dim), torch.nan)
+        vectors = torch.full((len(chunk.rows), self.encoder.dim), torch.nan, dtype=torch.float32)  # also in bf16-true
         if chunk.images is not None:
             vectors[~chunk.unread.cpu()] = _numbers(self.encoder.encode_image(chunk.images), "image")
         return chunk.rows.cpu(), vectors

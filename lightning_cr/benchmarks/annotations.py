@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast, get_origin
 
 from lightning_cr.errors import ConfigError, DataError
 
-__all__ = ["Files", "Missing", "Row", "read_json", "read_rows", "read_text"]
+__all__ = ["Files", "Missing", "Row", "read_json", "read_lines", "read_rows", "read_text"]
 
 Files = MutableMapping[Path, dict[str, Any]]
 """Of each file that was read ``bytes`` and ``sha256``, and ``about`` where it says that of itself."""
@@ -129,6 +129,22 @@ def read_rows(path: Path, get: str, files: Files | None = None) -> Iterator[Row]
         raise DataError(f"{path} holds a {type(data).__name__}, expected is a list or an object of rows; {get}")
     for name, entry in data.items() if isinstance(data, dict) else enumerate(data):
         yield Row(path, name, entry)
+
+
+def read_lines(path: Path, get: str, files: Files | None = None) -> Iterator[Row]:
+    """The objects of a file of JSON lines, by their numbers from 1; arguments as of :func:`read_text`.
+
+    Raises:
+        DataError: The file is missing, or a line is not JSON, no object, or has a key twice.
+    """
+    for number, line in enumerate(read_text(path, get, files).split("\n"), 1):
+        if line.strip():
+            try:
+                yield Row(path, number, json.loads(line, object_pairs_hook=_unique))
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}: line {number} is not JSON: {error.msg}; mend it") from None
+            except _TwiceError as error:
+                raise DataError(f"{path}: line {number} has the key {str(error)!r} twice; mend it") from None
 
 
 class Missing:

@@ -48,12 +48,20 @@ class AroRelation(_Crops):
         symmetric: JSON list of the relations that are left out; the authors' notebook has 157 names.
         images: See :class:`FromFiles`.
         allow_missing: See :class:`FromFiles`.
+        per_subset: See :class:`FromFiles`.
     """
 
     headline = "aro/relation macro"
 
-    def __init__(self, annotations: str, symmetric: str, images: str | None = None, allow_missing: int = 0) -> None:
-        super().__init__(annotations, images, allow_missing)
+    def __init__(
+        self,
+        annotations: str,
+        symmetric: str,
+        images: str | None = None,
+        allow_missing: int = 0,
+        per_subset: int = 0,
+    ) -> None:
+        super().__init__(annotations, images, allow_missing, per_subset)
         self.symmetric = symmetric
 
     def examples(self, annotations: Path) -> Iterator[Example]:
@@ -121,6 +129,7 @@ class AroOrder(Choice):
         drop_identical: Whether captions that a shuffle gives back are left out.
         images: See :class:`FromFiles`.
         allow_missing: See :class:`FromFiles`.
+        per_subset: See :class:`FromFiles`.
     """
 
     official_ties = "right"
@@ -136,8 +145,9 @@ class AroOrder(Choice):
         drop_identical: bool = False,
         images: str | None = None,
         allow_missing: int = 0,
+        per_subset: int = 0,
     ) -> None:
-        super().__init__(annotations, images, allow_missing)
+        super().__init__(annotations, images, allow_missing, per_subset)
         self.name, self.drop_identical = name, drop_identical
         self.headline = f"aro/{name}"
 

@@ -140,7 +140,8 @@ class Tally:
                 found[name] = math.nan, 0, 0
                 continue
             used = once.rows(average)
-            found[name] = float(once.of(average)), int(once.count[used].sum()), int(self.ties[used].sum())
+            ties = 0 if _ranks(average) else int(self.ties[used].sum())  # a ranking takes equal values together
+            found[name] = float(once.of(average)), int(once.count[used].sum()), ties
         return found
 
 

@@ -301,7 +301,7 @@ class Benchmark(ABC):
         return judged.right(self.official_ties if ties == "official" else "wrong" if ties == "strict" else "half")
 
     def score(self, judged: Judged, scoring: Scoring = NO_INTERVALS) -> dict[str, Score]:
-        """Accuracy of each subset, then the averages; one that lacks a part is withheld.
+        """Accuracy of each subset, then the averages; a mean that lacks a part is withheld.
 
         Args:
             judged: What :meth:`judge` found.
@@ -329,13 +329,8 @@ class Benchmark(ABC):
 
     def shown(self, measurement: Measurement) -> list[str]:
         """The scores to print and to log: the subsets, unless they are too many, and the averages."""
-        return [
-            name
-            for name in measurement.scores
-            if self.prints_subsets
-            or not self.averages
-            or (name in self.averages and name not in measurement.judged.subsets)
-        ]
+        hidden = () if self.prints_subsets or not self.averages else frozenset(measurement.judged.subsets)
+        return [name for name in measurement.scores if name not in hidden]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from lightning_cr.benchmarks.annotations import Missing, Row, read_json, read_rows, read_text
+from lightning_cr.benchmarks.annotations import Missing, Row, read_json, read_lines, read_rows
 from lightning_cr.benchmarks.base import Benchmark, Judged, Pictures, Similarity
 from lightning_cr.benchmarks.pictures import PictureFile
 from lightning_cr.encoders.base import Preprocess
@@ -116,9 +116,9 @@ class FromFiles(Benchmark):
             DataError: It is missing or not what it should be.
         """
 
-    def text_of(self, path: Path) -> str:
-        """See :func:`read_text`; the file is noted in :attr:`files`."""
-        return read_text(path, self.get_annotations, self._read)
+    def lines_of(self, path: Path) -> Iterator[Row]:
+        """See :func:`read_lines`; the file is noted in :attr:`files`."""
+        return read_lines(path, self.get_annotations, self._read)
 
     def json_of(self, path: Path) -> Any:
         """See :func:`read_json`; the file is noted in :attr:`files`."""
@@ -143,6 +143,7 @@ class FromFiles(Benchmark):
         tree = ImageTree(folder)
         pictures: dict[PictureFile, int] = {}
         captions: dict[str, int] = {}
+        coco: dict[int, int | None] = {}
         self.rows: list[Placed] = []
         taken: Counter[str] = Counter()
         seen: Counter[str] = Counter()
@@ -156,6 +157,9 @@ class FromFiles(Benchmark):
             if None not in places:
                 shown = [PictureFile((folder / str(place)).resolve(), example.box) for place in places]
                 numbers = [pictures.setdefault(picture, len(pictures)) for picture in shown]
+                for number, place in zip(numbers, places, strict=True):
+                    # Of the name in the tree: a link may lead to a file that is named otherwise.
+                    coco.setdefault(number, coco_number(Path(str(place)).name))
                 true, false = (
                     [captions.setdefault(text, len(captions)) for text in texts]
                     for texts in (example.true, example.false)
@@ -164,6 +168,7 @@ class FromFiles(Benchmark):
                 seen[str((example.subset, *row[1:]))] += 1
                 self.rows.append(row)
                 taken[example.subset] += 1
+        self._numbers = [coco[number] for number in range(len(pictures))]
         self.duplicates = seen.total() - len(seen)
         self.contradictory = sum(not set(row.true).isdisjoint(row.false) for row in self.rows)
         beside = annotations if annotations.is_dir() else annotations.parent
@@ -183,7 +188,7 @@ class FromFiles(Benchmark):
         Args:
             numbers: Of the pictures that a model was trained on.
         """
-        own = [coco_number(picture.path.name) for picture in self.pictures if isinstance(picture, PictureFile)]
+        own = self._numbers
         shared = {at for at, number in enumerate(own) if number in numbers}
         rows = sum(not shared.isdisjoint(row.pictures) for row in self.rows)
         return Overlap(len(shared), rows, sum(number is not None for number in own))

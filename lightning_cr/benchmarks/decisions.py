@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lightning_cr.benchmarks.averages import Average, Interpolation, Mean, Precision
-from lightning_cr.benchmarks.base import Benchmark, Embedded, Judged, Picture, Pictures, Similarity
+from lightning_cr.benchmarks.base import Benchmark, Embedded, Judged, Measurement, Picture, Pictures, Similarity
 from lightning_cr.benchmarks.labelled import Labelled, Part
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import DataError
@@ -90,7 +90,9 @@ class Decisions(Benchmark):
                 f"{self.name}: the data has {len(self.data.classes)} classes ({', '.join(self.data.classes)}); two or"
                 " more can be told apart"
             )
-        self.listed = self.used = len(self.rows["test"].picture)
+        self.used = len(self.rows["test"].picture)
+        self.listed = self.data.listed or self.used
+        self.files = {path.name: about for path, about in self.data.files.items()}
         self.prints_subsets = len(self.data.classes) <= _PRINTED
         self._name_averages()
 
@@ -115,6 +117,11 @@ class Decisions(Benchmark):
                 "%s: %d of %d classes have no picture in the test, and are left out of the mean over classes: %s",
                 *(self.name, len(absent), len(self.data.classes), shown),
             )
+
+    def shown(self, measurement: Measurement) -> list[str]:
+        """All but the figures of the classes, where these are many."""
+        hidden = () if self.prints_subsets else frozenset(self._subsets)
+        return [name for name in measurement.scores if name not in hidden]
 
     def judged(self, rows: Rows, decide: Callable[[Tensor], Tensor], top_5: bool = False) -> Judged:
         """Says of each picture, or each picture and label, by how much it is decided right.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +10,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from lightning_cr.benchmarks.annotations import Files
 from lightning_cr.benchmarks.base import Picture
-from lightning_cr.encoders.base import Preprocess
-from lightning_cr.encoders.preprocess import resize_and_crop
+from lightning_cr.benchmarks.pictures import ArrayPicture
 from lightning_cr.errors import ConfigError, DataError
 
-__all__ = ["ArrayPicture", "Labelled", "LabelledArrays", "LabelledPart", "Part", "below"]
+__all__ = ["Labelled", "LabelledArrays", "LabelledPart", "Part", "below"]
 
 Part = Literal["train", "val", "test"]
 """To fit, to choose the regularisation by, and to measure."""
@@ -49,11 +47,15 @@ class Labelled(ABC):
         multi_label: Whether a picture may have several labels, or none.
         reads_files: Whether loading is worth worker processes.
         classes: Names of the K classes, as the data has them; known once it is open.
+        listed: Pictures that the files name for the test, also those that are missing; 0 where there are no files.
+        files: The annotation files that were read; see :data:`lightning_cr.benchmarks.annotations.Files`.
     """
 
     multi_label: bool = False
     reads_files: bool = True
     classes: Sequence[str] = ()
+    listed: int = 0
+    files: Files = {}  # noqa: RUF012 (never changed in place)
 
     @abstractmethod
     def open(self, root: Path | None, parts: Sequence[Part]) -> dict[Part, LabelledPart]:
@@ -79,32 +81,6 @@ def below(root: Path | None, folder: str, whose: str) -> Path:
     if root is None and not folder:
         raise DataError(f"{whose} has no pictures; set --data.root, or its init_args")
     return path if root is None else root / path
-
-
-class ArrayPicture:
-    """A picture in memory; equal pixels are one picture.
-
-    Args:
-        array: ``(H, W)`` or ``(H, W, 3)`` uint8.
-    """
-
-    def __init__(self, array: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
-        self.array = array
-        self._content = hashlib.sha256(f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes()).digest()
-
-    def __hash__(self) -> int:
-        return hash(self._content)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, ArrayPicture) and self._content == other._content
-
-    def content(self) -> bytes:
-        """SHA-256 of shape and numbers, which decide the pixels."""
-        return self._content
-
-    def pixels(self, preprocess: Preprocess) -> Tensor:
-        """``(3, S, S)`` uint8, the centre; grey becomes RGB."""
-        return resize_and_crop(Image.fromarray(self.array), preprocess, None)
 
 
 class LabelledArrays(Labelled):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lightning_cr.benchmarks.annotations import Missing, Row, read_json
+from lightning_cr.benchmarks.annotations import Files, Missing, Row, read_json, read_lines
 from lightning_cr.benchmarks.labelled import Labelled, LabelledPart, Part, below
 from lightning_cr.benchmarks.pictures import PictureFile
 from lightning_cr.errors import ConfigError, DataError, suggest
@@ -64,11 +63,12 @@ class LabelledFile(Labelled):
         """See :class:`Labelled`."""
         self.missing = Missing("LabelledFile", self.allow_missing, _GET_IMAGES)
         files: dict[Part, str] = {"train": self.train, "val": self.val, "test": self.test}
+        self.files = {}
         rows: dict[Part, _Labels] = {}
         categories: dict[str, None] = {}
         for part in parts:
             if files[part]:
-                rows[part], names = _read(below(root, files[part], "LabelledFile"))
+                rows[part], names = _read(below(root, files[part], "LabelledFile"), self.files)
                 categories |= dict.fromkeys(names)
             elif part != "val":
                 raise ConfigError(f"LabelledFile has no file to {part} on; set init_args.data.init_args.{part}")
@@ -79,6 +79,7 @@ class LabelledFile(Labelled):
         tree = ImageTree(folder)
         found = {part: self._part(files[part], labels, tree, folder) for part, labels in rows.items()}
         self.missing.check(folder)
+        self.listed = len(rows["test"]) if "test" in rows else 0
         return found
 
     def _part(self, file: str, labels: _Labels, tree: ImageTree, folder: Path) -> LabelledPart:
@@ -103,11 +104,11 @@ class LabelledFile(Labelled):
         return LabelledPart(pictures, ids, table)
 
 
-def _read(path: Path) -> tuple[_Labels, list[str]]:
+def _read(path: Path, files: Files) -> tuple[_Labels, list[str]]:
     """What each picture shows, and the categories where the file lists them."""
     if path.suffix == ".jsonl":
-        return _listed(_lines(path)), []
-    data = read_json(path, _GET)
+        return _listed(read_lines(path, _GET, files)), []
+    data = read_json(path, _GET, files)
     if isinstance(data, list):
         return _listed(Row(path, number, entry) for number, entry in enumerate(data)), []
     if isinstance(data, dict) and all(
@@ -118,19 +119,6 @@ def _read(path: Path) -> tuple[_Labels, list[str]]:
         f"{path} holds a {type(data).__name__}, expected is a list of rows with 'image' and 'labels', or COCO's object"
         f" with images, annotations and categories; {_GET}"
     )
-
-
-def _lines(path: Path) -> Iterator[Row]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {error}; {_GET}") from None
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                yield Row(path, number, json.loads(line))
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}: line {number} is not JSON: {error.msg}; mend it") from None
 
 
 def _listed(rows: Iterable[Row]) -> _Labels:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from lightning_cr.benchmarks.base import Picture
-from lightning_cr.benchmarks.labelled import ArrayPicture, Labelled, LabelledPart, Part, below
-from lightning_cr.benchmarks.pictures import PictureFile
+from lightning_cr.benchmarks.labelled import Labelled, LabelledPart, Part, below
+from lightning_cr.benchmarks.pictures import ArrayPicture, PictureFile
 from lightning_cr.errors import ConfigError, DataError, suggest
 
 __all__ = ["LabelledTorchvision"]
@@ -126,6 +126,10 @@ class LabelledTorchvision(Labelled):
 
         try:
             return getattr(datasets, self.dataset)(str(folder), **options)
+        except ImportError as error:
+            raise ConfigError(
+                f"torchvision's {self.dataset} needs {error.name or error}; run: pip install {error.name or error}"
+            ) from None
         except (RuntimeError, OSError) as error:
             said = {key: value for key, value in options.items() if key != "loader"}
             arguments = "".join(f", {key}={value!r}" for key, value in said.items())

@@ -123,8 +123,13 @@ class LinearProbe(Decisions):
         model = None
         for strength in self.strengths:
             scaling, model = self._fitted(image, train, strength, model)
-            judged = self.judged(val, _deciding(image, scaling, model))
-            tried[strength] = self.score(judged)[self.headline].value
+            scores = self.score(self.judged(val, _deciding(image, scaling, model)))
+            if self.headline not in scores:
+                raise DataError(
+                    f"{self.name}: the {len(val.picture)} pictures to choose C by have none of the labels; give"
+                    " init_args.strengths one value, or a part val with labels"
+                )
+            tried[strength] = scores[self.headline].value
             self._warn(model, strength)
         return tried
 
@@ -134,7 +139,8 @@ class LinearProbe(Decisions):
         features = image[rows.picture].double()
         scaling = Scaling(features, self.standardise)
         penalty = strength * scaling.factor
-        return scaling, fit(scaling(features), rows.labels, len(self.data.classes), penalty, self.max_steps, start)
+        features.sub_(scaling.mean).div_(scaling.scale)  # in place: they may be gigabytes
+        return scaling, fit(features, rows.labels, len(self.data.classes), penalty, self.max_steps, start)
 
     def _warn(self, model: Logistic, strength: float) -> None:
         if not model.converged:

@@ -80,7 +80,7 @@ def fit(
         classes: K.
         strength: C; the smaller, the stronger is the regularisation.
         max_steps: Of L-BFGS, with line search by the strong Wolfe conditions and a memory of ten steps.
-        start: Where to start; from zero unless given.
+        start: Where to start; unless given from no weight, and a bias that gives each class its share.
     """
     count, width = features.shape
     several = labels.ndim == 2
@@ -89,6 +89,8 @@ def fit(
     parameters = torch.zeros(width + 1, classes, dtype=torch.float64)
     if start is not None:
         parameters[:-1], parameters[-1] = start.weight, start.bias
+    else:  # the bias has no penalty, so that under a strong one it is all there is to find, by hundreds of steps
+        parameters[-1] = _chances(labels, classes)
     parameters.requires_grad_()
     parameters.grad = torch.zeros_like(parameters)
     size = max(1, _AT_ONCE // classes)
@@ -129,3 +131,13 @@ def fit(
     mean_loss()  # the last evaluation of a line search need not be where it ended
     found = parameters.detach()
     return Logistic(found[:-1].clone(), found[-1].clone(), steps, float(parameters.grad.abs().max()))
+
+
+def _chances(labels: Tensor, classes: int) -> Tensor:
+    """``(K,)`` float64, logits of how often each class is there; 0 for one that is on no picture, or on all."""
+    if labels.ndim == 2:
+        yes, no = (labels == 1).sum(0).double(), (labels == 0).sum(0).double()
+        return torch.where((yes > 0) & (no > 0), yes.log() - no.log(), 0.0)
+    count = torch.bincount(labels, minlength=classes).double()
+    logs = count.clamp_min(0.5).log()
+    return logs - logs.mean()

@@ -1,11 +1,14 @@
-"""Pictures of benchmarks on the user's disk, as it is."""
+"""Pictures of benchmarks: files on the user's disk as it is, and arrays."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+from PIL import Image
 from torch import Tensor
 
 from lightning_cr.encoders.base import Preprocess
@@ -13,7 +16,7 @@ from lightning_cr.encoders.preprocess import resize_and_crop
 from lightning_cr.files import reason
 from lightning_cr.images import UnreadableImage, read_image
 
-__all__ = ["PictureFile"]
+__all__ = ["ArrayPicture", "PictureFile"]
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,29 @@ class PictureFile:
         except OSError as error:
             raise UnreadableImage(f"cannot read the image {self.path}: {reason(error)}; fetch it again") from None
         return f"{digest} {self.box}".encode()
+
+
+class ArrayPicture:
+    """A picture in memory; equal pixels are one picture.
+
+    Args:
+        array: ``(H, W)`` or ``(H, W, 3)`` uint8.
+    """
+
+    def __init__(self, array: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+        self.array = array
+        self._content = hashlib.sha256(f"{array.shape}".encode() + np.ascontiguousarray(array).tobytes()).digest()
+
+    def __hash__(self) -> int:
+        return hash(self._content)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ArrayPicture) and self._content == other._content
+
+    def content(self) -> bytes:
+        """SHA-256 of shape and numbers, which decide the pixels."""
+        return self._content
+
+    def pixels(self, preprocess: Preprocess) -> Tensor:
+        """``(3, S, S)`` uint8, the centre; grey becomes RGB."""
+        return resize_and_crop(Image.fromarray(self.array), preprocess, None)

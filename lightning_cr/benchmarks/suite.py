@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -66,7 +67,8 @@ class EncodeChunk:
         unread: ``(N,)`` bool, which of them could not be read.
         images: ``(read, 3, S, S)`` uint8; None for captions, and where no picture could be read.
         tokens: ``(N, L)``; None for pictures.
-        vectors: ``(N, D)`` fp32 from the cache; then there are neither images nor tokens.
+        vectors: ``(N, D)`` fp32 from the cache; then there are neither images nor tokens. An array, for Lightning casts
+            tensors of a batch to the precision of the run.
         key: Under which the vectors are to be kept, if all could be read; empty where they are not.
         skipped: One line for each picture that could not be read.
         cut: ``(N,)`` bool, which captions are longer than the text tower's context, so that their end is cut off.
@@ -77,7 +79,7 @@ class EncodeChunk:
     unread: Tensor
     images: Tensor | None = None
     tokens: Tensor | None = None
-    vectors: Tensor | None = None
+    vectors: np.ndarray[Any, np.dtype[np.float32]] | None = None
     key: str = ""
     skipped: list[str] = field(default_factory=list)
     cut: Tensor | None = None
@@ -166,7 +168,8 @@ class EncodeItems(Dataset[EncodeChunk]):
         if self.cache is None:
             return False
         key = chunk_key([chunk.room.encode(), *contents])
-        chunk.vectors = self.cache.read(key, len(chunk.rows))
+        found = self.cache.read(key, len(chunk.rows))
+        chunk.vectors = None if found is None else found.numpy()
         chunk.key = key if chunk.vectors is None else ""
         return chunk.vectors is not None
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from lightning_cr.benchmarks.annotations import Row
 from lightning_cr.benchmarks.base import Judged, Similarity
 from lightning_cr.benchmarks.choice import Example, FromFiles
 from lightning_cr.benchmarks.pairs import winoground
-from lightning_cr.errors import DataError
 from lightning_cr.images import ImageTree
 
 __all__ = ["ImagePairs"]
@@ -30,6 +27,7 @@ class ImagePairs(FromFiles):
         name: Of the scores.
         images: See :class:`FromFiles`.
         allow_missing: See :class:`FromFiles`.
+        per_subset: See :class:`FromFiles`.
     """
 
     get_annotations = "fetch examples.jsonl and images from https://huggingface.co/datasets/facebook/winoground"
@@ -37,27 +35,25 @@ class ImagePairs(FromFiles):
     blind = ""
 
     def __init__(
-        self, annotations: str, name: str = "winoground", images: str | None = None, allow_missing: int = 0
+        self,
+        annotations: str,
+        name: str = "winoground",
+        images: str | None = None,
+        allow_missing: int = 0,
+        per_subset: int = 0,
     ) -> None:
-        super().__init__(annotations, images, allow_missing)
+        super().__init__(annotations, images, allow_missing, per_subset)
         self.name = name
         self.headline = f"{name}/group"
 
     def examples(self, annotations: Path) -> Iterator[Example]:
         """See :class:`FromFiles`."""
         self.listed = 0
-        for number, line in enumerate(self.text_of(annotations).split("\n"), 1):
-            if not line.strip():
-                continue
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{annotations}: line {number} is not JSON: {error.msg}; mend it") from None
-            row = Row(annotations, number, entry)
+        for row in self.lines_of(annotations):
             self.listed += 1
             images = row.get("image_0", str), row.get("image_1", str)
             captions = row.get("caption_0", str), row.get("caption_1", str)
-            yield Example(self.name, str(row.entry.get("id", number)), images, captions)
+            yield Example(self.name, str(row.entry.get("id", row.name)), images, captions)
 
     def place(self, tree: ImageTree, image: str | int) -> str | None:
         """See :class:`FromFiles`."""

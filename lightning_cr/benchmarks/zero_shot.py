@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lightning_cr.benchmarks.annotations import read_json
+from lightning_cr.benchmarks.annotations import Files, read_json
 from lightning_cr.benchmarks.averages import Interpolation
 from lightning_cr.benchmarks.base import Judged, Pictures, Similarity
 from lightning_cr.benchmarks.decisions import Decisions, vectors
@@ -17,6 +18,8 @@ from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, DataError, suggest
 
 __all__ = ["ZeroShot"]
+
+log = logging.getLogger(__name__)
 
 _GET = "fetch en_classnames.json and en_zeroshot_classification_templates.json of LAION-AI/CLIP_benchmark"
 
@@ -85,6 +88,14 @@ class ZeroShot(Decisions):
             [[place.setdefault(template.replace("{c}", name), len(place)) for template in templates] for name in names]
         )
         self.captions = list(place)
+        alike: dict[tuple[int, ...], list[str]] = {}
+        for name, row in zip(self.data.classes, self._sentences.tolist(), strict=True):
+            alike.setdefault(tuple(row), []).append(name)
+        if same := [", ".join(group) for group in alike.values() if len(group) > 1]:
+            log.warning(
+                "%s: classes with the same sentences are never told apart: %s; give init_args.classes a name for each",
+                *(self.name, "; ".join(same[:5])),
+            )
 
     def judge(self, similarity: Similarity) -> Judged:
         """See the class."""
@@ -100,7 +111,9 @@ class ZeroShot(Decisions):
         if not isinstance(given, str):
             return given
         path = below(root, given, self.name)
-        found = read_json(path, _GET)
+        read: Files = {}
+        found = read_json(path, _GET, read)
+        self.files[path.name] = read[path]
         known = found if isinstance(found, dict) else {}
         if self.key not in known:
             raise ConfigError(

@@ -136,9 +136,9 @@ class CompositionData(pl.LightningDataModule):
             self.skip(self.source.skipped)
             for benchmark in self.benchmarks.values():
                 benchmark.open(self.root, self.preprocess, self.held_out)
-            if stage == "test" and self.trained_on:
-                count_trained_on(self.benchmarks, self.trained_on, self.root)
             self.suite = Suite(self.benchmarks)
+        if stage == "test" and self.trained_on:
+            count_trained_on(self.benchmarks, self.trained_on, self.root)
         if stage == "fit":
             if self.source.no_training:
                 raise DataError(self.source.no_training)

@@ -16,7 +16,7 @@ from lightning_cr.benchmarks import (
     LinearProbe,
     ZeroShot,
 )
-from lightning_cr.benchmarks.labelled import ArrayPicture
+from lightning_cr.benchmarks.pictures import ArrayPicture
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, DataError
 
