@@ -139,6 +139,14 @@ def test_with_cache_without_and_from_it_a_test_gives_the_same_bits(cli, tmp_path
     assert (told["name"], told["preprocess"]["size"]) == ("photos-tiny", 64)
 
 
+def test_where_all_is_in_bf16_the_cache_still_holds_all_bits(cli, tmp_path, command):
+    for name, cache in (("off", False), ("on", True), ("again", True)):
+        assert cli(*command(name, "--trainer.precision", "bf16-true", cache=cache)) == 0
+    same(tmp_path, "off", "on")
+    same(tmp_path, "off", "again")
+    assert results(tmp_path, "again")[0]["from the embedding cache"]["image"] == PICTURES
+
+
 def test_validation_finds_what_a_test_kept_and_loaders_with_workers_too(cli, command, passes, capsys):
     assert cli(*command("test")) == 0
     passes.clear()

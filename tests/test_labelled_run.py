@@ -1,5 +1,6 @@
 """Zero-shot classification and probes through the command line: measured in test and validate, recorded, compared."""
 
+import csv
 import json
 import logging
 import re
@@ -71,6 +72,23 @@ def test_labels_are_measured_recorded_and_compared(cli, labelled, tmp_path, caps
     assert (scores["several/mAP"]["low"], scores["several/mAP"]["high"]) == (0, 0)
     assert cli("validate", *labelled) == 0
     assert "several/mAP" in capsys.readouterr().out
+
+
+def test_two_benchmarks_of_one_name_both_count_in_the_headline(cli, labelled, tmp_path):
+    (tmp_path / "two.yaml").write_text("""
+data:
+  benchmarks:
+    one: {class_path: ZeroShot, init_args: {data: LabelledFolders, templates: ["a {c}"]}}
+    two: {class_path: ZeroShot, init_args: {data: LabelledFolders, classes: [blue, red, green]}}
+""")
+    assert cli("validate", *labelled, "--config", tmp_path / "two.yaml") == 0
+    run = tmp_path / "runs/labelled/version_0"
+    scores = json.loads((run / "validate_results.json").read_text())["scores"]
+    one, two = scores["zero-shot/top-1"]["accuracy"], scores["two/zero-shot/top-1"]["accuracy"]
+    assert one != two
+    with (run / "metrics.csv").open() as file:
+        logged = [float(row["headline"]) for row in csv.DictReader(file) if row["headline"]]
+    assert logged == [pytest.approx((one + two) / 2)]
 
 
 def test_of_many_classes_only_the_averages_are_printed(cli, labelled, monkeypatch, capsys, tmp_path):

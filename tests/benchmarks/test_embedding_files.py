@@ -2,6 +2,7 @@
 
 import shlex
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,3 +144,10 @@ def test_a_folder_that_cannot_be_is_said(tmp_path):
         ConfigError, match=r"data\.embedding_cache is '.*taken', where no folder can be made \(.+\); name"
     ):
         EmbeddingCache(tmp_path / "taken", build_encoder(EncoderConfig()), "32-true", torch.device("cpu"))
+
+
+def test_every_module_that_makes_pixels_is_in_the_digest():
+    package = Path(embedding_cache.__file__).parents[1]
+    makers = {path for path in package.rglob("*.py") if "def pixels(self, preprocess" in path.read_text()}
+    known = {path for name in embedding_cache._CODE for path in (package / name, *(package / name).rglob("*.py"))}
+    assert makers - known == {package / "benchmarks/base.py"}, "but for the protocol"

@@ -1,5 +1,6 @@
 """Labelled pictures read from every form, and what is said of files that are not what they should be."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -106,8 +107,10 @@ def test_missing_pictures_are_counted_and_allowed(tmp_path):
         LabelledFile("instances.json").open(tmp_path, ("test",))
     benchmark = ZeroShot(LabelledFile("instances.json", allow_missing=1))
     benchmark.open(tmp_path, PREPROCESS, None)
-    assert benchmark.used == 1
+    assert (benchmark.listed, benchmark.used) == (2, 1)
     assert list(benchmark.missing.names) == ["000000000007.jpg"]
+    content = (tmp_path / "instances.json").read_bytes()
+    assert benchmark.files == {"instances.json": {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}}
 
 
 @pytest.mark.parametrize(

@@ -274,3 +274,25 @@ def test_numbers_are_checked():
         LinearProbe(data, strengths=[])
     with pytest.raises(ConfigError, match=r"probe has share 1\.0 and max_steps 5; allowed are above 0 and below 1"):
         LinearProbe(data, share=1.0, max_steps=5)
+
+
+def test_a_validation_part_without_labels_is_told():
+    pictures = {part: np.arange(n * 64).reshape(n, 8, 8).astype(np.uint8) for part, n in PARTS.items()}
+    labels = {part: np.zeros((n, 2), int) for part, n in PARTS.items()}
+    for part in ("train", "test"):
+        labels[part][0] = labels[part][1, 1] = 1
+    with pytest.raises(DataError, match="the 3 pictures to choose C by have none of the labels; give init_args"):
+        on_pixels(LinearProbe(LabelledArrays(pictures, labels, ["a", "b"])))
+
+
+PARTS = {"train": 6, "val": 3, "test": 4}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_strongest_regularisation_takes_few_steps(several):
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(200, 20, generator=generator, dtype=torch.float64)
+    labels = (torch.rand(200, 3, generator=generator) < torch.tensor([0.1, 0.3, 0.9])).long()
+    found = fit(features, labels if several else labels[:, 0], 3 if several else 2, 1e-5, 1000)
+    assert found.converged
+    assert found.steps <= 10

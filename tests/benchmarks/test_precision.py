@@ -96,6 +96,11 @@ def test_equals_two_libraries_and_the_definition(seed):
     assert scores["mAP"].value == pytest.approx(metrics.average_precision_score(truth.numpy(), values.numpy()))
 
 
+def test_a_decision_value_of_zero_is_no_tie_of_a_ranking():
+    scores = Ranked().score(judged([[0.0, 1.0], [0.0, -1.0]], [[True, False], [False, True]]))
+    assert (scores["cat"].ties, scores["mAP"].ties, scores["pooled"].ties) == (0, 0, 2)
+
+
 def test_what_is_not_counted_is_not_ranked():
     values, truth = rated(40, 1)
     whole = judged(values, truth)

@@ -201,6 +201,16 @@ def test_what_was_trained_on_is_read_from_files_of_three_shapes(tmp_path, conten
     assert benchmark.used == 7, "nothing is left out"
 
 
+def test_pictures_that_are_links_are_known_by_the_name_in_the_tree(tmp_path):
+    small_tree(tmp_path)
+    for number, path in enumerate(sorted((tmp_path / "val2017").iterdir())):
+        (tmp_path / "objects").mkdir(exist_ok=True)
+        path.rename(tmp_path / f"objects/{number}.bin")
+        path.symlink_to(tmp_path / f"objects/{number}.bin")
+    benchmark = opened(SugarCrepe("sugarcrepe"), tmp_path)
+    assert benchmark.overlapping({1, 2}) == (2, 2, 7)
+
+
 def test_what_was_trained_on_may_be_a_folder_and_is_checked(tmp_path):
     touch(tmp_path / "train2014/COCO_train2014_000000000007.jpg", tmp_path / "train2014/readme.txt")
     assert read_numbers(tmp_path / "train2014") == {7}

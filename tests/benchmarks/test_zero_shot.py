@@ -10,7 +10,7 @@ import torch
 from torch.nn.functional import normalize
 
 from lightning_cr.benchmarks import LabelledArrays, ZeroShot
-from lightning_cr.benchmarks.base import Embedded, Scoring
+from lightning_cr.benchmarks.base import Embedded, Measurement, Scoring
 from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, DataError
 
@@ -52,6 +52,18 @@ def test_by_hand():
     assert scores["zero-shot/mean per-class recall"].value == pytest.approx((1 / 2 + 1 / 2 + 1) / 3)
     assert "zero-shot/top-5" not in scores
     assert (benchmark.headline, benchmark.blind) == ("zero-shot/top-1", "")
+
+
+def test_top_5_is_shown_also_of_many_classes():
+    benchmark = opened(list(range(30)), [f"c{n}" for n in range(30)])
+    judged = benchmark.judge(Embedded(unit(30, 1), unit(30, 2)))
+    measurement = Measurement(judged, benchmark.score(judged), {})
+    assert benchmark.shown(measurement) == [f"zero-shot/{name}" for name in ("top-5", "top-1", "mean per-class recall")]
+
+
+def test_classes_with_the_same_sentences_are_told(caplog):
+    opened([0, 1, 2], ["crane", "dog", "crane "], classes=["crane", "dog", "crane"])
+    assert "classes with the same sentences are never told apart: crane, crane ; give init_args.classes" in caplog.text
 
 
 def test_a_tie_is_wrong_unless_asked_for():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from coco_harness import PREPROCESS, TRAIN, VAL, annotations, karpathy, tree, write
 
-from lightning_cr.benchmarks import HeldOutRetrieval
+from lightning_cr.benchmarks import CaptionRetrieval, HeldOutRetrieval
 from lightning_cr.data import CocoFolder, Scenes
 from lightning_cr.data.datamodule import CompositionData
 from lightning_cr.errors import DataError
@@ -114,3 +114,15 @@ def test_prediction_loads_with_as_many_workers_as_validation(tmp_path):
     module = data(tree(tmp_path), num_workers=2)
     module.setup("predict")
     assert module.predict_dataloader().num_workers == module.val_dataloader()[0].num_workers == 2
+
+
+def test_what_was_trained_on_is_counted_whatever_stage_came_first(tmp_path):
+    root = tree(tmp_path)
+    write(root / "test.json", [{"image": "val2017/000000000009.jpg", "caption": ["a"]}])
+    (root / "val2017/000000000009.jpg").write_bytes(b"")
+    module = data(root, trained_on=["test.json"])
+    module.benchmarks = {"test": CaptionRetrieval("test.json")}
+    module.setup("validate")
+    assert module.benchmarks["test"].overlap is None
+    module.setup("test")
+    assert module.benchmarks["test"].overlap == (1, 1, 1)
