@@ -1,6 +1,7 @@
 """What ``test`` leaves, what ``compare`` says of two tests, and measuring a model that is not ours."""
 
 import json
+import re
 import shutil
 
 import pyarrow.parquet as pq
@@ -94,6 +95,7 @@ def test_a_test_leaves_all_that_is_needed_to_redo_it(tested, capsys):
     assert found["scoring"] == scoring
     assert (found["model"]["name"], found["model"]["pretrained"]) == ("scenes-tiny", "base")
     assert found["model"]["preprocess"]["size"] == 64
+    assert re.fullmatch("[0-9a-f]{32}", found["model"]["weights"])
     assert found["precision"] == "32-true"
     assert {"torch", "lightning_cr"} <= found["versions"].keys()
     rows = pq.read_table(tested / "examples.parquet")

@@ -21,6 +21,7 @@ from lightning_cr.callbacks.files import check_run_folder, run_folder
 from lightning_cr.callbacks.measured import latex, markdown, print_measured
 from lightning_cr.callbacks.samples import draw_samples, score_examples
 from lightning_cr.callbacks.table import Scores, as_scores, print_scores
+from lightning_cr.encoders import fingerprint
 from lightning_cr.errors import DataError
 from lightning_cr.files import reason, whole_file
 
@@ -288,12 +289,13 @@ def _print_encoded(trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
 
 
 def _described(pl_module: pl.LightningModule) -> dict[str, Any]:
-    """What the model is: its configuration, activation and pixels."""
+    """What the model is: its configuration, the digest of its weights, activation and pixels."""
     encoder: Any = getattr(pl_module, "encoder", None)
     if encoder is None:
         return {}
     return {
         **asdict(encoder.config),
+        "weights": fingerprint(encoder),
         "activation": encoder.activation,
         "dim": encoder.dim,
         "preprocess": asdict(encoder.preprocess),
