@@ -81,7 +81,8 @@ class PictureStore:
         self._units = units
         self.__dict__.pop("rows", None)
         self._merged, sizes = map_rows(self._arrow)
-        # Whoever deletes units and makes others of their names must not get the old ones' rows.
+        self._joined = frozenset(sizes)
+        # Whoever copies other units of the same names here must not get the old ones' rows.
         self._lengths = {
             unit: shard
             for unit, (manifest, shard) in sizes.items()
@@ -132,8 +133,12 @@ class PictureStore:
                 with whole_file(self._shard(unit)) as file:
                     places = list(_write_tar(file, rows, pictures, suffix))
                     length = file.tell()
+            if unit in self._joined:  # its manifest was deleted, and the joined rows are those of the unit that was
+                self._arrow.unlink(missing_ok=True)
             with whole_file(self._manifest(unit)) as file:  # last: this is what makes the unit count
                 file.write(unit_rows(unit, suffix, length, rows, places))
+        if unit in self._joined:
+            self._open(self._units | {unit})
         self._units |= {unit}
         self.__dict__.pop("rows", None)
 
@@ -236,6 +241,8 @@ class PictureStore:
             found = json.loads(about.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             if self.folder.exists() and not (create and _is_empty(self.folder)):
+                if about.is_file():  # another process has made the store since
+                    return self._check(create)
                 raise DataError(
                     f"{self.folder} is no store of pictures, it has no about.json; name another folder"
                 ) from None
