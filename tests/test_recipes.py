@@ -13,7 +13,7 @@ from tests.conftest import COCO, ROOT, TINY, losses, tiny
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
 METHODS = [path for path in CONFIGS if "losses" in yaml.safe_load(path.read_text()).get("model", {})]
-DATA = [path for path in CONFIGS if path not in METHODS]
+DATA = [path for path in CONFIGS if path not in METHODS and path.stem != "synthesize"]  # that is another command's
 SEVEN = ("replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att", "add_obj", "add_att")
 
 
@@ -24,11 +24,12 @@ def name(path):
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name)
 def test_a_config_survives_printing_and_reading_again(cli, config, capsys, tmp_path):
-    assert cli("fit", "--config", config, "--print_config") == 0
+    command = "synthesize" if config.stem == "synthesize" else "fit"
+    assert cli(command, "--config", config, "--print_config") == 0
     printed = capsys.readouterr().out
     again = tmp_path / "again.yaml"
     again.write_text(printed)
-    assert cli("fit", "--config", again, "--print_config") == 0
+    assert cli(command, "--config", again, "--print_config") == 0
     assert yaml.safe_load(capsys.readouterr().out) == yaml.safe_load(printed)
 
 

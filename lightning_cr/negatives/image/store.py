@@ -7,8 +7,9 @@ Layout of a store::
     manifest/UNIT.parquet    one row a picture; written after the tar: without it the unit is not there
     rows.arrow               the rows of many units in one file that can be mapped; made by merge(), never needed
 
-A unit is written once and never changed. Another seed or another pipeline adds units. The manifest says where in its
-shard each picture lies, so reading one is one seek.
+A unit is written once and never changed; one that was deleted and is written anew takes rows.arrow away.
+Another seed or another pipeline adds units. The manifest says where in its shard each picture lies, so reading one is
+one seek.
 """
 
 from __future__ import annotations
