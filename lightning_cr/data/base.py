@@ -81,6 +81,11 @@ class Split(ABC):
         return None
 
     @property
+    def crop_scale(self) -> tuple[float, float] | None:
+        """Share of a picture's area that a random crop keeps, least and most; None where it does not crop at random."""
+        return None
+
+    @property
     def rewords(self) -> bool:
         """Whether any image has another true caption (:attr:`Sample.another`)."""
         return False

@@ -91,6 +91,11 @@ class CocoSplit(Split):
         return [int(image_id) for image_id in self._ids]
 
     @property
+    def crop_scale(self) -> tuple[float, float] | None:
+        """As given."""
+        return self._crop_scale
+
+    @property
     def pictures(self) -> int:
         """Number of pictures."""
         return len(self._ids)

@@ -144,6 +144,7 @@ class CompositionData(pl.LightningDataModule):
                 raise DataError(self.source.no_training)
             if self.image_negatives is not None:
                 self.image_negatives.open(self.train, self.preprocess)
+                self._warn_of_slots(self.image_negatives.kinds)
             if self.negatives.context == "corpus" and self._corpus is None:
                 self._learn()
             if self.positives and not self.train.rewords:
@@ -158,6 +159,16 @@ class CompositionData(pl.LightningDataModule):
                     f" samples and the training split has {len(self.train)}; use --data.batch_size"
                     f" {len(self.train) // distributed.world_size()} or less"
                 )
+
+    def _warn_of_slots(self, pictured: tuple[str, ...]) -> None:
+        method = (*self.negatives.kinds, *self.source.kinds)
+        if method and not set(method) & set(pictured):
+            log.warning(
+                "no slot of the method (%s) gets a picture: data.image_negatives brings slots of its own (%s); make"
+                " pictures with the method's rules, or train a method with these slots",
+                ", ".join(method),
+                ", ".join(pictured),
+            )
 
     def _learn(self) -> None:
         """Annotates the training captions, once for all runs on them, and lets the rules learn from them."""

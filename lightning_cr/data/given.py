@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import random
 from collections import Counter
@@ -61,6 +62,8 @@ class GivenSplit(CocoSplit):
             for number, (place, group) in enumerate(zip(places, rows, strict=True))
         }
         super().__init__(entries, [root], preprocess, by_caption=True, crop_scale=crop_scale)
+        # Of its place, not its number: a store of pictures then goes with the captions in whatever order.
+        self._ids = np.array([_id_of(place) for place in places], dtype=np.int64)
         self._kinds = tuple(kinds)
         self._slots = slots
         flat = list(chain.from_iterable(rows))
@@ -107,7 +110,7 @@ class GivenSplit(CocoSplit):
         """A similar picture with its caption, which is a negative of this picture whose own picture is known."""
         row = sample.sample_id
         others = [int(at) for at in self._near[self._near_ends[row] : self._near_ends[row + 1]]]
-        others = [at for at in others if self._owner(at) != sample.image_id and self._texts[at] != sample.caption]
+        others = [at for at in others if self._owner(at) != self._owner(row) and self._texts[at] != sample.caption]
         if not others or sample.negatives is None:
             return
         other = others[rng.randrange(len(others))]
@@ -118,6 +121,17 @@ class GivenSplit(CocoSplit):
             sample.skipped = (*sample.skipped, str(error))
             return
         sample.negatives[_SIMILAR] = self._negative(sample, self._texts[other], _SIMILAR), picture
+
+    @property
+    def image_ids(self) -> list[int]:
+        """Ids of the pictures, in the order of the file: 63 bits of each one's path below the root."""
+        return super().image_ids
+
+    def _index(self, image_id: int) -> int:
+        found = np.flatnonzero(self._ids == image_id)
+        if not len(found):
+            raise DataError(f"image id {image_id} is not in this split; `image_ids` lists its {len(self._ids)} ids")
+        return int(found[0])
 
     def _owner(self, row: int) -> int:
         return int(np.searchsorted(self._starts, row, side="right")) - 1
@@ -274,6 +288,11 @@ class GivenNegatives(Source):
                     f" {', '.join(present) or 'no negatives'}.{suggest(kind, present)}"
                 )
         return present if self.wanted is None else self.wanted
+
+
+def _id_of(place: str) -> int:
+    """63 bits of a picture's path below the root."""
+    return int.from_bytes(hashlib.blake2b(place.encode("utf-8", "replace"), digest_size=8).digest(), "little") >> 1
 
 
 _Found = tuple[list[list[Row]], list[str]]

@@ -44,7 +44,10 @@ class SceneEdits(ImageNegatives):
         for name in edits:
             if name not in EDITS:
                 known = ", ".join(EDITS)
-                raise ConfigError(f"data.source.edits names '{name}'; known are {known}.{suggest(name, EDITS)}")
+                raise ConfigError(
+                    f"there is no edit '{name}' (data.source.edits, data.image_negatives.edits); known are"
+                    f" {known}.{suggest(name, EDITS)}"
+                )
         self.kinds = tuple(edits)
         self.pictured = pictures
 

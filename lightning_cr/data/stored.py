@@ -37,9 +37,11 @@ class StoredPictures(ImageNegatives):
         min_image_margin: Use it only where the original is closer to its caption than the picture is, by so much.
         otherwise: What fills a slot that the store has nothing for: ``rule``, the source or the text rule of that name,
             or ``empty``, nothing.
-        crop: Which part of a picture is seen: ``same``, that of the original, which is right for edited pictures;
-            ``own``, another one of ``crop_scale``. A sample that is not cropped at random shows the centre of both.
-        crop_scale: Share of the area that an own crop keeps, least and most.
+        crop: Which part of a picture is seen. ``same``, that of the original in shares of both, for edited pictures:
+            the generator squashes the whole original to its square, so both show the same in the same shape. ``own``,
+            another one, for pictures painted from text: these are square, so where originals are not, a crop squashes
+            the originals (4:3 by up to a third) and hardly the pictures, and a model may learn to tell them by that.
+        crop_scale: Share of the area that an own crop keeps, least and most; none takes the training split's.
 
     Raises:
         ConfigError: A value out of range; once it is opened, a kind that the store does not have, or nothing that
@@ -56,11 +58,12 @@ class StoredPictures(ImageNegatives):
         min_image_margin: float | None = None,
         otherwise: Literal["rule", "empty"] = "rule",
         crop: Literal["same", "own"] = "same",
-        crop_scale: tuple[float, float] = (0.9, 1.0),
+        crop_scale: tuple[float, float] | None = None,
     ) -> None:
+        scale = crop_scale or (1.0, 1.0)
         for name, value, fits, allowed in (
             ("slots", slots, slots >= 1, "1 or more"),
-            ("crop_scale", crop_scale, 0 < crop_scale[0] <= crop_scale[1] <= 1, "0 < least <= most <= 1"),
+            ("crop_scale", crop_scale, 0 < scale[0] <= scale[1] <= 1, "0 < least <= most <= 1"),
         ):
             if not fits:
                 raise ConfigError(f"{name} is {value!r}, allowed is {allowed}; set --data.image_negatives.{name}")
@@ -86,6 +89,7 @@ class StoredPictures(ImageNegatives):
     def open(self, train: Split, preprocess: Preprocess) -> None:
         """Reads the manifest, leaves out what the margins forbid, and tells once what is there."""
         self._preprocess = preprocess
+        self._own_scale = self.crop_scale or train.crop_scale or (1.0, 1.0)
         self._store = PictureStore(self.folder)
         present = sorted(_words(self._store.rows.column("kind"))[1])
         for kind in self.wanted or ():
@@ -185,7 +189,7 @@ class StoredPictures(ImageNegatives):
             return None
         crop = sample.crop
         if crop is not None and self.crop == "own":
-            crop = random_crop(picture.size, rng, self.crop_scale)
+            crop = random_crop(picture.size, rng, self._own_scale)
         return Negative(text, slot, *edit), resize_and_crop(picture, self._preprocess, crop=crop)
 
     def _by_caption(self, rows: list[int]) -> list[list[int]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +19,7 @@ from lightning_cr.negatives.text.morphology import lemma
 __all__ = ["Box", "Boxes", "mask"]
 
 Box = tuple[float, float, float, float]
-"""Left, top, right and bottom as shares of the square that is cut from the centre of the picture."""
+"""Left, top, right and bottom as shares of the picture's width and height."""
 _LINE = '{"image_id": 1, "phrase": "dog", "box": [x, y, width, height], "size": [width, height]}'
 
 
@@ -28,6 +30,9 @@ class Boxes:
         path: COCO's ``instances_*.json``, whose categories are matched to the replaced words; or a file of JSON lines
             ``{image_id, phrase, box: [x, y, width, height], size: [width, height]}`` in pixels, ``size`` the picture's.
         lexicon: Which words name the same thing; COCO's where None.
+
+    Attributes:
+        digest: Of the file, 32 hexadecimal digits: another file, other pictures.
 
     Raises:
         DataError: The file cannot be read, or is neither; names the line.
@@ -41,10 +46,10 @@ class Boxes:
             text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"--data.boxes '{path}' cannot be read ({error}); fetch it again") from error
-        for image_id, phrase, box, size in _lines(text, path) if path.suffix == ".jsonl" else _instances(text, path):
-            inside = _in_square(box, size)
-            if inside is not None:
-                self._found[image_id, self._thing(phrase)].append(inside)
+        self.digest = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        for image_id, phrase, box in _lines(text, path) if path.suffix == ".jsonl" else _instances(text, path):
+            if box is not None:
+                self._found[image_id, self._thing(phrase)].append(box)
 
     def __call__(self, image_id: int, words: str) -> list[Box]:
         """All boxes of a thing in a picture: to change one dog of three makes no caption of dogs wrong.
@@ -54,7 +59,7 @@ class Boxes:
             words: The words that were replaced.
 
         Returns:
-            None of them where the file has none, or none that the square shows.
+            None of them where the file has none, or none that lies in the picture.
         """
         return self._found.get((image_id, self._thing(words)), [])
 
@@ -83,25 +88,33 @@ def mask(boxes: Sequence[Sequence[float]], size: int) -> Image.Image:
     return drawn
 
 
-def _in_square(box: Sequence[float], size: Sequence[float]) -> Box | None:
-    """A box ``[x, y, width, height]`` in the square from the centre; None where that does not show it."""
-    short = min(size)
-    if short <= 0:
-        return None
+_Row = tuple[int, str, Box | None]
+_BROKEN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+
+
+def _row(image_id: Any, phrase: Any, box: Any, size: Any) -> _Row:
+    """A picture, a thing, and its box ``[x, y, width, height]`` in shares; None where the picture does not show it."""
+    left, top, width, height = (float(number) for number in box)
+    whole = [float(number) for number in size]
+    if len(whole) != 2 or not all(map(math.isfinite, (left, top, width, height, *whole))) or min(whole) <= 0:
+        raise ValueError(f"box {box} of size {size}: a box is four numbers, a size two above 0")
     (left, right), (top, bottom) = (
-        [min(max((edge - (whole - short) / 2) / short, 0.0), 1.0) for edge in (start, start + length)]
-        for start, length, whole in zip(box[:2], box[2:], size, strict=True)
+        [min(max(edge / side, 0.0), 1.0) for edge in (start, start + length)]
+        for start, length, side in ((left, width, whole[0]), (top, height, whole[1]))
     )
-    return (left, top, right, bottom) if right > left and bottom > top else None
+    shown = right > left and bottom > top
+    return int(image_id), str(phrase), (left, top, right, bottom) if shown else None
 
 
-def _instances(text: str, path: Path) -> Iterator[tuple[int, str, Sequence[float], Sequence[float]]]:
+def _instances(text: str, path: Path) -> Iterator[_Row]:
     try:
         data = json.loads(text)
         names = {row["id"]: row["name"] for row in data["categories"]}
         sizes = {row["id"]: (row["width"], row["height"]) for row in data["images"]}
-        rows = [(r["image_id"], names[r["category_id"]], r["bbox"], sizes[r["image_id"]]) for r in data["annotations"]]
-    except (KeyError, TypeError, ValueError) as error:
+        rows = [
+            _row(r["image_id"], names[r["category_id"]], r["bbox"], sizes[r["image_id"]]) for r in data["annotations"]
+        ]
+    except _BROKEN as error:
         raise DataError(
             f"--data.boxes '{path}' is not COCO's instances_*.json ({error!r}); lines of JSON go into a file .jsonl:"
             f" {_LINE}"
@@ -109,15 +122,12 @@ def _instances(text: str, path: Path) -> Iterator[tuple[int, str, Sequence[float
     yield from rows
 
 
-def _lines(text: str, path: Path) -> Iterator[tuple[int, str, Sequence[float], Sequence[float]]]:
+def _lines(text: str, path: Path) -> Iterator[_Row]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
         try:
             row: dict[str, Any] = json.loads(line)
-            box, size = [float(x) for x in row["box"]], [float(x) for x in row["size"]]
-            if len(box) != 4 or len(size) != 2:
-                raise ValueError("a box has four numbers, a size two")
-            yield int(row["image_id"]), str(row["phrase"]), box, size
-        except (KeyError, TypeError, ValueError) as error:
+            yield _row(row["image_id"], row["phrase"], row["box"], row["size"])
+        except _BROKEN as error:
             raise DataError(f"--data.boxes '{path}', line {number}: {error!r}; a line is {_LINE}") from error

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from typing import Any, TypeVar
 
 import lightning as pl
+import pyarrow.compute as compute
 from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_cr.errors import ConfigError
@@ -67,11 +70,22 @@ def run(options: Namespace) -> None:
 def _trainer(config: dict[str, Any]) -> pl.Trainer:
     given = config["callbacks"] or []
     own = [] if config["enable_progress_bar"] is False else [SynthesisProgress()]
+    if config["limit_predict_batches"] == 0:
+        raise ConfigError(
+            "--trainer.limit_predict_batches is 0: no picture would be made; use 1 or more, or leave it out"
+        )
     try:
-        return pl.Trainer(**config | {"callbacks": [*(given if isinstance(given, list) else [given]), *own]})
+        trainer = pl.Trainer(**config | {"callbacks": [*(given if isinstance(given, list) else [given]), *own]})
     except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
         shown = ", ".join(f"{name} {config[name]}" for name in ("accelerator", "devices", "strategy"))
         raise ConfigError(f"the trainer cannot be built: {error} (--trainer has {shown})") from error
+    cores = os.cpu_count() or 1
+    if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > cores:
+        raise ConfigError(
+            f"--trainer.devices is {trainer.num_devices} on the accelerator cpu, a process each, and this machine has"
+            f" {cores} cores; use --trainer.devices {cores} or fewer"
+        )
+    return trainer
 
 
 def finish(trainer: pl.Trainer, model: Synthesis, data: SynthesisData) -> None:
@@ -91,14 +105,21 @@ def finish(trainer: pl.Trainer, model: Synthesis, data: SynthesisData) -> None:
     data.store.merge()
     store = PictureStore(data.folder)  # with what the other processes wrote
     found = counts(store.rows, model.filter)
+    there = compute.is_in(data.planned["key"], store.rows["key"])
+    not_made = len(data.planned) - (compute.sum(there).as_py() or 0)
     about = {
         "wrong_captions": len(data.planned),
         "made_before": len(data.planned) - data.missing,
+        "not_made": not_made,
         "without_box": data.unboxed,
         "prompts_too_long": model.too_long,
     }
     write_report(store, found, {**model.recipe, "digest": model.recipe_digest}, about)
     print_report(found)
+    if not_made:
+        print(
+            f"not made: {not_made:,}, as the run was cut short or an original cannot be read; the same line makes them"
+        )
     written = ["report.json"]
     if model.sheet and (rows := sheet_rows(store, data.planned["key"], data.split, model.sheet)):
         write_sheet(store.folder, rows)

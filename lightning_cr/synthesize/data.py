@@ -107,6 +107,11 @@ class SynthesisData(CompositionData):
         self.skip(self.source.skipped)
         if self.split_name == "train" and self.source.no_training:
             raise DataError(self.source.no_training)
+        if self.negatives.context == "corpus" and self.source.no_training:
+            raise ConfigError(
+                "data.negatives.context is 'corpus': the rules learn from the training captions, which are not there"
+                f" ({self.source.no_training}); or use --data.negatives.context none"
+            )
         if not isinstance(self.train, CocoSplit):
             raise ConfigError(
                 f"data.source is {type(self.source).__name__}, whose captions are in no file; use CocoFolder or"
@@ -126,8 +131,7 @@ class SynthesisData(CompositionData):
         model = self.trainer.lightning_module
         assert isinstance(model, Synthesis)
         self.store = PictureStore(self.folder, create=True)
-        if model.mode == "inpaint":
-            self._check_boxes()
+        known = self._open_boxes(model) if model.mode == "inpaint" else None
         if self.negatives.context == "corpus" and self.negatives.kinds:  # minutes; what can be wrong was looked at
             self._learn()
         corpus = self._corpus if self.split is self.train else None
@@ -142,8 +146,11 @@ class SynthesisData(CompositionData):
                 " '{replace_obj: ReplaceObject}'"
             )
         boxes: list[list[Box]] | None = None
-        if model.mode == "inpaint":
-            boxes = self._boxes_of(plan)
+        if known is not None:
+            boxes = [
+                known(image_id, words)
+                for image_id, words in zip(plan["image_id"].to_pylist(), plan["original"].to_pylist(), strict=True)
+            ]
             there = [bool(found) for found in boxes]
             self.unboxed = there.count(False)
             plan, boxes = plan.filter(pa.array(there)), [found for found in boxes if found]
@@ -162,20 +169,16 @@ class SynthesisData(CompositionData):
             prefetch_factor=1 if self.num_workers and model.reads_originals else None,
         )
 
-    def _check_boxes(self) -> None:
+    def _open_boxes(self, model: Synthesis) -> Boxes:
         if self.boxes is None:
             raise ConfigError(
                 "the pipeline paints inside a mask (model.mode inpaint); say where things are with --data.boxes"
                 " annotations/instances_train2017.json, or use another --model.mode"
             )
-
-    def _boxes_of(self, plan: Any) -> list[list[Box]]:
-        path = Path(self.boxes or "").expanduser()
+        path = Path(self.boxes).expanduser()
         boxes = Boxes(path if path.is_file() or self.root is None else self.root / path, self.negatives.lexicon)
-        return [
-            boxes(image_id, words)
-            for image_id, words in zip(plan["image_id"].to_pylist(), plan["original"].to_pylist(), strict=True)
-        ]
+        model.recipe["boxes"] = boxes.digest
+        return boxes
 
     def _say(self, model: Synthesis, plan: Any, missing: Any) -> None:
         print(f"{len(plan):,} wrong captions, {len(plan) - len(missing):,} of them in {self.folder} already")
@@ -251,12 +254,20 @@ class Shards(Dataset[Work]):
             work.judged = torch.stack(judged)
 
     def _original(self, image_id: int, work: Work) -> tuple[Tensor, Tensor]:
-        """The pixels for the pipeline and for the judge; black where the file cannot be read."""
+        """The pixels for the pipeline and for the judge; black where the file cannot be read.
+
+        A pipeline that edits gets the whole original, squashed to its square: a crop in shares of the one then shows
+        the same of the other (``crop: same`` in training), and a box may lie anywhere. The centre alone would not do:
+        training crops the whole original, so only positives would be squashed, and shapes would tell the two apart.
+        """
         try:
             image = read_image(self.split.image_path(image_id))
         except UnreadableImage as error:
             work.skipped.append(str(error))
             work.unreadable |= {image_id}
             image = Image.new("RGB", (MIN_SIDE, MIN_SIDE))
-        whole = replace(_ANY_SIZE, size=self.size or 1)
-        return resize_and_crop(image, whole), resize_and_crop(image, self.preprocess or whole)
+        whole = replace(_ANY_SIZE, size=self.size or 1, resize_mode="squash")
+        judged = self.preprocess or whole
+        if self.size:  # the judge, too, compares what has the same shape
+            judged = replace(judged, resize_mode="squash")
+        return resize_and_crop(image, whole), resize_and_crop(image, judged)

@@ -23,10 +23,10 @@ class FilterConfig:
 
     Attributes:
         encoder: Frozen; a pretrained one, or its margins say nothing.
-        min_text_margin: Cosine by which the negative caption must be nearer to the picture that was made than to the
-            original, and more.
-        min_image_margin: Cosine by which the caption must be nearer to the original than to the picture that was made,
-            and more.
+        min_text_margin: Cosine by which the negative caption must at least be nearer to the picture that was made than
+            to the original.
+        min_image_margin: Cosine by which the caption must at least be nearer to the original than to the picture that
+            was made.
         drop: Whether to leave out what it does not prefer, for good; else it is counted only.
     """
 
@@ -36,10 +36,10 @@ class FilterConfig:
     drop: bool = False
 
     def keeps(self, text_margin: float | None, image_margin: float | None) -> bool:
-        """Whether both margins are above what is asked for, or there are none."""
+        """Whether both margins are at least what is asked for, as in training, or there are none."""
         if text_margin is None or image_margin is None:
             return True
-        return text_margin > self.min_text_margin and image_margin > self.min_image_margin
+        return text_margin >= self.min_text_margin and image_margin >= self.min_image_margin
 
 
 class Judge(nn.Module):

@@ -129,7 +129,7 @@ class Synthesis(pl.LightningModule):
             raise ConfigError(f"--model.size is {self.size}; this pipeline needs a multiple of {factor}")
         if self.mode != "instruct":
             self.prompts = Prompts(self.prompts.template)
-        self.recipe = {
+        self.recipe: dict[str, Any] = {
             "pipeline": Path(self.name).name,
             "class": type(self.pipeline).__name__,
             "weights": digest(self.pipeline),
@@ -140,15 +140,20 @@ class Synthesis(pl.LightningModule):
             "instructions": dict(self.prompts.instructions),
             "format": self.suffix,
             "quality": self.quality if self.suffix == "jpg" else None,
+            **({"original": "squash"} if self.needs_originals else {}),
             **self.options,
         }
-        self.recipe_digest = digest_of(self.recipe)
         try:
             self.pipeline.to(device)
         except torch.OutOfMemoryError as error:
             raise ConfigError(
                 f"{self.name} does not fit on the GPU; use --model.dtype bf16 or a smaller one"
             ) from error
+
+    @property
+    def recipe_digest(self) -> str:
+        """Of all that decides the pixels; where the pipeline's folder lies and what it is called does not."""
+        return digest_of({name: value for name, value in self.recipe.items() if name != "pipeline"})
 
     @property
     def needs_originals(self) -> bool:
@@ -194,19 +199,20 @@ class Synthesis(pl.LightningModule):
             return 0
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         readable = [at for at, row in enumerate(batch.rows) if row["image_id"] not in batch.unreadable]
-        made = [self._made(row, "unreadable", None, None) for row in batch.rows]
-        pictures: list[bytes | None] = [None] * len(made)
+        made: list[Made] = []  # without the unreadable: whoever mends those files has them made by the next run
+        pictures: list[bytes | None] = []
         for start in range(0, len(readable), data.batch_size):
             places = readable[start : start + data.batch_size]
             images, blank = self.paint(batch, places)
             margins = self._margins(batch, places, images)
             for at, image, is_blank, (text, picture) in zip(places, images, blank, margins, strict=True):
-                if is_blank:
-                    made[at] = self._made(batch.rows[at], "blank", None, None)
-                    continue
                 passes = self.filter is None or not self.filter.drop or self.filter.keeps(text, picture)
-                made[at] = self._made(batch.rows[at], "" if passes else "filter", text, picture)
-                pictures[at] = self.encode(image) if passes else None
+                dropped = "blank" if is_blank else "" if passes else "filter"
+                margin = (None, None) if is_blank else (text, picture)
+                made.append(self._made(batch.rows[at], dropped, *margin))
+                pictures.append(None if dropped else self.encode(image))
+        if not made:
+            return 0
         data.store.write(batch.unit, made, pictures, self.suffix)
         return sum(picture is not None for picture in pictures)
 

@@ -58,3 +58,7 @@ def _check(key: str, template: str) -> None:
         if name not in FIELDS:
             allowed = ", ".join(f"{{{one}}}" for one in FIELDS)
             raise ConfigError(f"--{key} has the field {{{name}}}; allowed are {allowed}.{suggest(name, FIELDS)}")
+    try:
+        template.format(**dict.fromkeys(FIELDS, "word"))
+    except (KeyError, IndexError, ValueError) as error:  # {negative:d} wants a number
+        raise ConfigError(f"--{key} is '{template}': {error}; the fields are words, such as {{negative}}") from error

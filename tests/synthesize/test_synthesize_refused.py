@@ -11,6 +11,7 @@ import torch
 
 from lightning_cr.negatives.image import store as store_module
 from lightning_cr.negatives.image.store import PictureStore
+from lightning_cr.synthesize.data import SynthesisData
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*SwigPy.*:DeprecationWarning")
 
@@ -22,6 +23,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*SwigPy.*:DeprecationWarning")
         (("--model.mode", "instruct"), "StableDiffusionPipeline, which does text_to_image"),
         (("--model.prompt", "{negativ}"), "the field {negativ}; allowed are"),
         (("--model.prompt", "{negative"), "--model.prompt is"),
+        (("--model.prompt", "{negative:d}"), "the fields are words"),
+        (("--trainer.limit_predict_batches", "0"), "--trainer.limit_predict_batches is 0"),
         (("--model.size", "33"), "--model.size is 33; this pipeline needs a multiple of 2"),
         (("--model.steps", "0"), "--model.steps is 0"),
         (("--model.strength", "0.5"), "no such option: --model.strength"),
@@ -78,7 +81,7 @@ def test_a_pipeline_that_takes_no_prompt(refused, arguments, tmp_path):
     assert "DDIMPipeline, which takes no prompt" in said
 
 
-def test_inpainting_needs_to_know_where(refused, arguments, tree):
+def test_inpainting_needs_to_know_where(refused, arguments, tree, monkeypatch):
     assert "--data.boxes" in refused(*arguments("inpaint"), "--data.store", "store")
     (tree / "bad.json").write_text(json.dumps({"annotations": []}))
     (tree / "bad.jsonl").write_text('{"image_id": 1}\n')
@@ -87,7 +90,16 @@ def test_inpainting_needs_to_know_where(refused, arguments, tree):
         ("bad.jsonl", "line 1"),
         ("none.json", "cannot be read"),
     ):
-        assert said in refused(*arguments("inpaint"), "--data.store", "store", "--data.boxes", name)
+        corpus = ("--data.negatives.context", "corpus")  # is told before the captions are annotated
+        monkeypatch.setattr(SynthesisData, "_learn", None)
+        assert said in refused(*arguments("inpaint"), "--data.store", "store", "--data.boxes", name, *corpus)
+
+
+def test_the_held_out_split_without_captions_to_learn_from(refused, arguments, tree):
+    (tree / "annotations/captions_train2017.json").unlink()
+    flags = ("--data.split", "val", "--data.negatives.context", "corpus", "--data.source.val_annotations")
+    said = refused(*arguments(), "--data.store", "store", *flags, "annotations/captions_val2017.json")
+    assert "use --data.negatives.context none" in said
 
 
 def test_no_memory_on_the_gpu(refused, arguments, monkeypatch):
@@ -120,7 +132,7 @@ def test_a_full_disk_leaves_what_was_there(refused, synthesize, arguments, monke
     whole = synthesize()
     assert len(whole) > 40
     assert "16 of them in store already" in synthesize.said
-    whole.verify(content=True)
+    assert all(whole.read(at) for at in range(len(whole)))
 
 
 def test_a_corrupted_shard_is_made_again_once_it_is_deleted(refused, synthesize, arguments, tmp_path):

@@ -7,8 +7,9 @@ Layout of a store::
     manifest/UNIT.parquet    one row a picture; written after the tar: without it the unit is not there
     rows.arrow               the rows of many units in one file that can be mapped; made by merge(), never needed
 
-A unit is written once and never changed. Another seed or another pipeline adds units. The manifest says where in its
-shard each picture lies, so reading one is one seek.
+A unit is written once and never changed; one that was deleted and is written anew takes rows.arrow away.
+Another seed or another pipeline adds units. The manifest says where in its shard each picture lies, so reading one is
+one seek.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ class PictureStore:
         self._units = units
         self.__dict__.pop("rows", None)
         self._merged, sizes = map_rows(self._arrow)
-        # Whoever deletes units and makes others of their names must not get the old ones' rows.
+        self._joined = frozenset(sizes)
+        # Whoever copies other units of the same names here must not get the old ones' rows.
         self._lengths = {
             unit: shard
             for unit, (manifest, shard) in sizes.items()
@@ -132,8 +134,12 @@ class PictureStore:
                 with whole_file(self._shard(unit)) as file:
                     places = list(_write_tar(file, rows, pictures, suffix))
                     length = file.tell()
+            if unit in self._joined:  # its manifest was deleted, and the joined rows are those of the unit that was
+                self._arrow.unlink(missing_ok=True)
             with whole_file(self._manifest(unit)) as file:  # last: this is what makes the unit count
                 file.write(unit_rows(unit, suffix, length, rows, places))
+        if unit in self._joined:
+            self._open(self._units | {unit})
         self._units |= {unit}
         self.__dict__.pop("rows", None)
 
@@ -184,11 +190,8 @@ class PictureStore:
         """
         return read_image(f"{self.folder}, row {index}", self.read(index))
 
-    def verify(self, content: bool = False) -> None:
-        """Checks that every shard is there and as long as when it was written.
-
-        Args:
-            content: Also read every picture and compare its sha256; takes as long as reading the store does.
+    def verify(self) -> None:
+        """Checks that every shard is there and as long as when it was written; :meth:`read` checks each picture.
 
         Raises:
             DataError: The first that is not.
@@ -201,10 +204,6 @@ class PictureStore:
                 raise DataError(self._damaged(unit, f"cannot be read ({reason(error)})")) from error
             if found != length:
                 raise DataError(self._damaged(unit, f"has {found:,} bytes, not the {length:,} that were written"))
-        if content:
-            for index, size in enumerate(self.rows.column("size").to_pylist()):
-                if size:
-                    self.read(index)
 
     def _length(self, unit: str) -> int:
         """Bytes of a unit's shard as it was written."""
@@ -236,6 +235,8 @@ class PictureStore:
             found = json.loads(about.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             if self.folder.exists() and not (create and _is_empty(self.folder)):
+                if about.is_file():  # another process has made the store since
+                    return self._check(create)
                 raise DataError(
                     f"{self.folder} is no store of pictures, it has no about.json; name another folder"
                 ) from None
