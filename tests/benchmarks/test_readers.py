@@ -1,13 +1,12 @@
-"""Each reader on the real annotation files, row for row, and on small files of the same shape."""
+"""Each reader on small files of the published shapes."""
 
 import hashlib
 import json
-import os
-import re
 from pathlib import Path
 
 import pytest
 import torch
+from annotation_files import PREPROCESS, Table, opened, small_tree, touch, write
 from PIL import Image
 
 from lightning_cr.benchmarks import (
@@ -17,213 +16,13 @@ from lightning_cr.benchmarks import (
     CaptionRetrieval,
     ImagePairs,
     SugarCrepe,
-    SugarCrepePP,
     Valse,
     VLCheckList,
 )
-from lightning_cr.benchmarks.averages import Tally
-from lightning_cr.benchmarks.base import Scoring, Similarity
-from lightning_cr.benchmarks.blind import ShorterCaption
+from lightning_cr.benchmarks.base import Scoring
 from lightning_cr.benchmarks.pictures import PictureFile
 from lightning_cr.benchmarks.sugarcrepe import SEVEN
-from lightning_cr.benchmarks.suite import Suite
-from lightning_cr.data.trained_on import count_trained_on, read_numbers
-from lightning_cr.encoders.base import Preprocess
 from lightning_cr.errors import ConfigError, DataError
-
-DATA = Path(os.environ.get("LIGHTNING_CR_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-REAL = pytest.mark.skipif(
-    not (DATA / "sugarcrepe").is_dir(), reason=f"no annotations in {DATA}; set LIGHTNING_CR_TEST_DATA"
-)
-PREPROCESS = Preprocess(32, (0.5,) * 3, (0.5,) * 3)
-
-
-class Table(Similarity):
-    """Hand-made similarities, by picture and caption, and by caption and caption."""
-
-    def __init__(self, values, texts=None):
-        self.values, self.texts = torch.as_tensor(values), texts
-
-    def between(self, pictures, captions):
-        return self.values[pictures, captions]
-
-    def among_captions(self, one, other):
-        return torch.as_tensor(self.texts)[one, other]
-
-
-def write(path, data):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(data))
-    return str(path)
-
-
-def touch(*paths):
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-
-
-def opened(benchmark, root):
-    benchmark.open(root, PREPROCESS, held_out=None)
-    return benchmark
-
-
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory):
-    """Empty files where the real annotations look for pictures; COCO's are all from the 2014 tree."""
-    root = tmp_path_factory.mktemp("tree")
-    names = set()
-    for path in (*(DATA / "sugarcrepe").glob("*.json"), *(DATA / "sugarcrepe_pp").glob("*.json")):
-        rows = json.loads(path.read_text())
-        names |= {row["filename"] for row in (rows.values() if isinstance(rows, dict) else rows)}
-    places = {f"val2014/COCO_val2014_{name}" for name in names}
-    for path in (DATA / "valse").glob("*.json"):
-        for row in json.loads(path.read_text()).values():
-            name = row["image_file"]
-            numbered = re.fullmatch(r"(?:COCO_(?:train|val)2014_)?(\d{12}\.jpg)", name)
-            places.add(f"val2014/COCO_val2014_{numbered[1]}" if numbered else f"images_512/{name}")
-    rows = json.loads((DATA / "retrieval/coco_karpathy_test.json").read_text())
-    places |= {row["image"] for row in rows}
-    for folder in ("val2014", "images_512"):
-        (root / folder).mkdir()
-    for place in places:
-        os.close(os.open(root / place, os.O_CREAT))
-    return root
-
-
-@REAL
-def test_counts_of_the_real_files(tree):
-    benchmarks = {
-        "sugarcrepe": SugarCrepe(str(DATA / "sugarcrepe")),
-        "sugarcrepe++": SugarCrepePP(str(DATA / "sugarcrepe_pp")),
-        "valse": Valse(str(DATA / "valse")),
-        "coco": CaptionRetrieval(str(DATA / "retrieval/coco_karpathy_test.json")),
-    }
-    for benchmark in benchmarks.values():
-        opened(benchmark, tree)
-    counts = {name: (b.listed, b.used, b.duplicates) for name, b in benchmarks.items()}
-    assert counts == {
-        "sugarcrepe": (7511, 7511, 0),
-        "sugarcrepe++": (4757, 4757, 1),
-        "valse": (8782, 7702, 0),
-        "coco": (25010, 25010, 0),
-    }
-    assert [len(b.pictures) for b in benchmarks.values()][:2] == [1560, 1542]
-    assert len(benchmarks["sugarcrepe"].captions) == 11844
-    assert len(benchmarks["sugarcrepe++"].captions) == 13189
-    both = Suite({name: benchmarks[name] for name in ("sugarcrepe", "sugarcrepe++")})
-    assert (len(both.pictures), len(both.captions)) == (1560, 18372)
-    assert len(Suite(benchmarks).pictures) == 11819
-
-
-@REAL
-def test_pieces_of_valse(tree):
-    """Rows, valid rows and distinct pictures of these, as the reference page counts them."""
-    rows = {
-        "existence": (534, 505, 505),
-        "plurals": (1000, 851, 803),
-        "counting-hard": (1000, 868, 868),
-        "counting-small-quant": (1000, 900, 900),
-        "counting-adversarial": (756, 691, 691),
-        "relations": (614, 535, 486),
-        "action-replacement": (779, 648, 648),
-        "actant-swap": (1042, 949, 949),
-        "coreference-standard": (916, 708, 708),
-        "coreference-hard": (141, 104, 104),
-        "foil-it": (1000, 943, 936),
-    }
-    benchmark = opened(Valse(str(DATA / "valse")), tree)
-    listed = {piece: len(json.loads((DATA / f"valse/{piece}.json").read_text())) for piece in rows}
-    used = {piece: [r for r in benchmark.rows if r.example.subset == f"valse/{piece}"] for piece in rows}
-    found = {piece: (listed[piece], len(used[piece]), len({r.example.images for r in used[piece]})) for piece in rows}
-    assert found == rows
-    assert benchmark.contradictory == 0, "rows whose foil is the caption are not valid ones"
-
-
-@REAL
-def test_rows_that_no_model_gets_right_are_counted(tree):
-    benchmark = opened(SugarCrepePP(str(DATA / "sugarcrepe_pp")), tree)
-    alike = [r.example for r in benchmark.rows if set(r.true) & set(r.false)]
-    assert [(example.subset, example.id) for example in alike] == [("swap_obj", "2"), ("swap_obj", "8")]
-    assert benchmark.contradictory == 2
-    assert opened(SugarCrepe(str(DATA / "sugarcrepe")), tree).contradictory == 0
-
-
-@REAL
-def test_test_pictures_that_were_trained_on_are_counted(tree):
-    """183 of SugarCrepe's pictures are in Karpathy's test split, which is found by number in another year's folder."""
-    benchmarks = {name: kind(str(DATA / name)) for name, kind in (("sugarcrepe", SugarCrepe), ("valse", Valse))}
-    for benchmark in benchmarks.values():
-        opened(benchmark, tree)
-    count_trained_on(benchmarks, [str(DATA / "retrieval/coco_karpathy_test.json")], None)
-    overlap = benchmarks["sugarcrepe"].overlap
-    assert (overlap.pictures, overlap.numbered) == (183, 1560)
-    karpathy = {row["image"][-16:] for row in json.loads((DATA / "retrieval/coco_karpathy_test.json").read_text())}
-    files = [json.loads(path.read_text()).values() for path in (DATA / "sugarcrepe").glob("*.json")]
-    assert overlap.rows == sum(row["filename"] in karpathy for rows in files for row in rows)
-    # Of VALSE's only COCO's pictures can be known.
-    assert 0 < benchmarks["valse"].overlap.numbered < len(benchmarks["valse"].pictures)
-
-
-def small_tree(tmp_path):
-    """SugarCrepe of one row a part, on pictures 1 to 7 of COCO."""
-    row = {"caption": "c", "negative_caption": "n"}
-    for number, part in enumerate(SEVEN, 1):
-        write(tmp_path / f"sugarcrepe/{part}.json", {"0": row | {"filename": f"{number:012d}.jpg"}})
-        touch(tmp_path / f"val2017/{number:012d}.jpg")
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ({"images": [{"id": 1}], "annotations": [{"id": 5, "image_id": 2}, {"id": 6, "image_id": 2}, 7]}, {1, 2}),
-        (
-            {
-                "images": [
-                    {"cocoid": n, "split": split, "sentences": []}
-                    for n, split in enumerate(("train", "restval", "val", "test"), 1)
-                ]
-            },
-            {1, 2},
-        ),
-        ([{"image": "val2014/COCO_val2014_000000000003.jpg"}, {"image_id": 4}, {"filename": "x.jpg"}], {3, 4}),
-    ],
-    ids=["COCO", "Karpathy", "list"],
-)
-def test_what_was_trained_on_is_read_from_files_of_three_shapes(tmp_path, content, expected):
-    small_tree(tmp_path)
-    write(tmp_path / "trained.json", content)
-    assert read_numbers(tmp_path / "trained.json") == expected
-    benchmark = opened(SugarCrepe("sugarcrepe"), tmp_path)
-    count_trained_on({"sugarcrepe": benchmark}, ["trained.json"], tmp_path)
-    assert benchmark.overlap == (len(expected), len(expected), 7)
-    assert benchmark.used == 7, "nothing is left out"
-
-
-def test_pictures_that_are_links_are_known_by_the_name_in_the_tree(tmp_path):
-    small_tree(tmp_path)
-    for number, path in enumerate(sorted((tmp_path / "val2017").iterdir())):
-        (tmp_path / "objects").mkdir(exist_ok=True)
-        path.rename(tmp_path / f"objects/{number}.bin")
-        path.symlink_to(tmp_path / f"objects/{number}.bin")
-    benchmark = opened(SugarCrepe("sugarcrepe"), tmp_path)
-    assert benchmark.overlapping({1, 2}) == (2, 2, 7)
-
-
-def test_what_was_trained_on_may_be_a_folder_and_is_checked(tmp_path):
-    touch(tmp_path / "train2014/COCO_train2014_000000000007.jpg", tmp_path / "train2014/readme.txt")
-    assert read_numbers(tmp_path / "train2014") == {7}
-    write(tmp_path / "a.json", [{"image": "x.jpg"}])
-    write(tmp_path / "b.json", {"x": 1})
-    for name, message in (
-        ("a.json", r"a\.json has no picture with a number of COCO; give a folder"),
-        ("b.json", r"b\.json is of a shape that is not known; give a folder"),
-        ("lost", r"there is no file .*lost; data\.trained_on takes a folder"),
-    ):
-        with pytest.raises(DataError, match=message) as caught:
-            read_numbers(tmp_path / name)
-        assert "\n" not in str(caught.value)
 
 
 def test_relative_folders_are_those_of_the_data_root(tmp_path, monkeypatch):
@@ -258,78 +57,6 @@ def test_the_files_that_were_read_are_known_by_their_digest(tmp_path):
     lines = {"id": 0, "caption_0": "a", "caption_1": "b", "image_0": "images/1.jpg", "image_1": "images/1.jpg"}
     write(tmp_path / "pairs.jsonl", lines)
     assert list(opened(ImagePairs("pairs.jsonl"), tmp_path).files) == ["pairs.jsonl"]
-
-
-@REAL
-def test_the_shorter_caption_solves_what_is_added(tree):
-    benchmark = opened(SugarCrepe(str(DATA / "sugarcrepe")), tree)
-    judged = benchmark.judge(ShorterCaption(benchmark.captions))
-    scores = {name: 100 * s.value for name, s in benchmark.score(judged, Scoring("half", 0)).items()}
-    assert scores["sugarcrepe/add_att"] == pytest.approx(99.6, abs=0.05)
-    assert scores["sugarcrepe/add_obj"] == pytest.approx(99.0, abs=0.05)
-    assert scores["sugarcrepe/replace_rel"] == pytest.approx(64.2, abs=0.05)
-    assert scores["sugarcrepe/replace_att"] == pytest.approx(53.4, abs=0.05)
-
-
-@REAL
-def test_two_rows_of_sugarcrepe_pp_cannot_be_right(tree):
-    benchmark = opened(SugarCrepePP(str(DATA / "sugarcrepe_pp")), tree)
-    false = torch.tensor([row.false[0] for row in benchmark.rows])
-    values = torch.ones(len(benchmark.pictures), len(benchmark.captions))
-    texts = torch.ones(len(benchmark.captions), len(benchmark.captions))
-    always = set(false.tolist())
-    values[:, list(always)] = texts[list(always)] = texts[:, list(always)] = 0.0
-    # Captions that are false in one row and true in another spoil rows here, so only swap_obj's two are looked at.
-    scores = benchmark.score(benchmark.judge(Table(values, texts)))
-    judged = benchmark.judge(Table(values, texts))
-    place = {
-        f"{judged.subsets[s]}:{i}": m for s, i, m in zip(judged.subset.tolist(), judged.ids, judged.margin, strict=True)
-    }
-    assert place["sugarcrepe++/itt swap_obj:2"] <= 0
-    assert place["sugarcrepe++/itt swap_obj:8"] <= 0
-    assert scores["sugarcrepe++/itt swap_obj"].value <= 243 / 245
-
-
-def averaged(benchmark, figures, sizes=None):
-    """What a benchmark's averages make of accuracies in %."""
-    names = list(figures)
-    count = torch.tensor([[float(sizes[name]) if sizes else 1000.0 for name in names]], dtype=torch.float64)
-    right = torch.tensor([list(figures.values())], dtype=torch.float64) / 100 * count
-    tally = Tally(right.T, count.T, torch.zeros(len(names), dtype=torch.long))
-    place = {name: at for at, name in enumerate(names)}
-    return {name: round(100 * value, 1) for name, (value, *_) in tally.values(benchmark.averages, place).items()}
-
-
-def test_the_averages_of_the_reference_page_for_sugarcrepe():
-    """CLIP ViT-B/32: the same seven numbers give four averages."""
-    kinds = ("replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att", "add_obj", "add_att")
-    figures = dict(zip(kinds, (90.92, 80.08, 69.20, 61.22, 63.96, 77.21, 68.79), strict=True))
-    sizes = dict(zip(kinds, (1652, 788, 1406, 245, 666, 2062, 692), strict=True))
-    prefixed = [{f"sugarcrepe/{name}": value for name, value in table.items()} for table in (figures, sizes)]
-    assert averaged(SugarCrepe("x"), *prefixed) == {
-        "sugarcrepe/micro": 76.6,
-        "sugarcrepe/mean of 7": 73.1,
-        "sugarcrepe/mean of 3, pooled": 73.0,
-        "sugarcrepe/mean of 3, means": 71.9,
-    }
-
-
-@pytest.mark.parametrize(
-    ("figures", "expected"),
-    [
-        ((69.3, 57.6, 64.5, 61.9, 58.2, 66.0, 77.8, 71.8, 54.9, 51.9, 90.1), (65.8, 67.5, 67.4)),
-        ((78.4, 77.9, 68.7, 71.8, 60.9, 73.8, 81.2, 87.6, 59.9, 62.5, 94.3), (74.3, 76.7, 76.0)),
-    ],
-    ids=["CLIP", "CE-CLIP"],
-)
-def test_the_averages_of_the_reference_page_for_valse(figures, expected):
-    from lightning_cr.benchmarks.valse import PIECES
-
-    sizes = (505, 851, 868, 900, 691, 535, 648, 949, 708, 104, 943)
-    named = [dict(zip((f"valse/{p}" for p in PIECES), values, strict=True)) for values in (figures, sizes)]
-    found = averaged(Valse("x"), *named)
-    assert (found["valse/mean of 11"], found["valse/mean of 7"]) == expected[:2]
-    assert found["valse/micro"] == pytest.approx(expected[2], abs=0.1)  # of figures that are rounded
 
 
 def crops(tmp_path, key, values):
@@ -393,15 +120,6 @@ def test_valse_keeps_what_annotators_agree_on_and_finds_visual_genomes_pictures(
     touch(tmp_path / "VG_100K_2" / "7.jpg")
     benchmark = opened(Valse(str(tmp_path)), tmp_path)
     assert (benchmark.listed, benchmark.used, len(benchmark.pictures)) == (22, 11, 1)
-
-
-@REAL
-def test_a_few_rows_of_each_part_for_a_look(tree):
-    benchmark = opened(SugarCrepe(str(DATA / "sugarcrepe"), per_subset=20), tree)
-    assert (benchmark.listed, benchmark.used) == (7511, 140)
-    assert [row.example.id for row in benchmark.rows[:20]] == [str(n) for n in range(20)]
-    with pytest.raises(ConfigError, match=r"per_subset of SugarCrepe is -1; it must be 0 \(all\) or more"):
-        SugarCrepe("", per_subset=-1)
 
 
 def test_vl_checklist_takes_the_first_rows_and_names_its_types(tmp_path):
